@@ -1,0 +1,4 @@
+//! (being written)
+/// Many connections on one socket.
+#[derive(Debug)]
+pub struct Endpoint;
