@@ -88,6 +88,7 @@ impl Mtu {
             }
             self.raise_at = None;
             self.fails = u32::from(self.max) + 1;
+            self.tried = (0, 0);
         }
         match self.candidate() {
             Some(size) => {
@@ -193,5 +194,182 @@ impl Mtu {
         }
         let middle = current + self.fails.saturating_sub(current) / 2;
         u16::try_from(middle).ok().filter(|size| fits(*size))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    /// Answers every probe as a path of `limit` bytes would, until the search rests. Returns the sizes probed.
+    fn search(mtu: &mut Mtu, limit: u16, now: Instant) -> Vec<u16> {
+        let mut probed = Vec::new();
+        while let Some(size) = mtu.poll_probe(now) {
+            probed.push(size);
+            assert!(probed.len() < 200, "a search ends: {probed:?}");
+            if size <= limit {
+                mtu.on_probe_acked(size);
+            } else {
+                mtu.on_probe_lost(size);
+            }
+        }
+        probed
+    }
+
+    #[test]
+    fn ethernet_is_found_in_four_probes() {
+        let mut mtu = Mtu::new(BASE, 1472);
+        assert_eq!(search(&mut mtu, 1472, at(0)), [1280, 1392, 1452, 1472]);
+        assert_eq!(mtu.current(), 1472);
+    }
+
+    #[test]
+    fn a_tunnel_between_two_rungs_is_found_to_within_twenty_bytes() {
+        let mut mtu = Mtu::new(BASE, 1472);
+        let probed = search(&mut mtu, 1420, at(0));
+        assert_eq!(probed, [1280, 1392, 1452, 1452, 1452, 1422, 1422, 1422, 1407]);
+        assert_eq!(mtu.current(), 1407);
+    }
+
+    #[test]
+    fn there_is_one_probe_at_a_time_and_each_size_has_three_chances() {
+        let mut mtu = Mtu::new(BASE, 1472);
+        assert_eq!(mtu.poll_probe(at(0)), Some(1280));
+        assert_eq!(mtu.poll_probe(at(0)), None);
+        mtu.on_probe_lost(1280);
+        assert_eq!(mtu.poll_probe(at(0)), Some(1280));
+        mtu.on_probe_lost(1280);
+        assert_eq!(mtu.poll_probe(at(0)), Some(1280));
+        assert!(mtu.on_probe_acked(1280));
+        assert_eq!((mtu.current(), mtu.poll_probe(at(0))), (1280, Some(1392)));
+    }
+
+    #[test]
+    fn reports_of_probes_that_are_not_out_change_nothing() {
+        let mut mtu = Mtu::new(BASE, 1472);
+        mtu.on_probe_lost(1280);
+        mtu.on_probe_lost(9000);
+        assert!(!mtu.on_probe_acked(9000), "above the maximum");
+        assert!(!mtu.on_probe_acked(600));
+        assert_eq!(mtu.current(), BASE);
+        assert_eq!(mtu.poll_probe(at(0)), Some(1280));
+    }
+
+    #[test]
+    fn after_ten_minutes_it_searches_again_because_paths_change() {
+        let mut mtu = Mtu::new(BASE, 1472);
+        search(&mut mtu, 1300, at(0));
+        assert!(mtu.current() <= 1300);
+        assert_eq!(mtu.poll_timeout(), Some(at(600_000)));
+        assert_eq!(mtu.poll_probe(at(599_999)), None);
+        search(&mut mtu, 1472, at(600_000));
+        assert_eq!(mtu.current(), 1472);
+    }
+
+    #[test]
+    fn large_ones_that_vanish_while_small_ones_arrive_are_a_black_hole() {
+        let mut mtu = Mtu::new(BASE, 1472);
+        search(&mut mtu, 1472, at(0));
+        for n in 0..3 {
+            assert_eq!(mtu.current(), 1472);
+            mtu.on_acked(100);
+            mtu.on_lost(1472, at(n));
+        }
+        // Nothing small arrived since the third loss, but it did since the first.
+        assert_eq!(mtu.current(), BASE);
+        // And what the path carries now is searched for at once, below what is known to vanish.
+        search(&mut mtu, 1400, at(10));
+        assert!((1380..=1400).contains(&mtu.current()), "{}", mtu.current());
+    }
+
+    #[test]
+    fn a_black_hole_below_the_base_leads_to_what_every_host_accepts() {
+        let mut mtu = Mtu::new(BASE, 1472);
+        for n in 0..3 {
+            mtu.on_lost(1200, at(n));
+            mtu.on_acked(60);
+        }
+        assert_eq!(mtu.current(), FLOOR);
+        search(&mut mtu, 1000, at(10));
+        assert!((980..=1000).contains(&mtu.current()), "{}", mtu.current());
+    }
+
+    #[test]
+    fn congestion_is_no_black_hole() {
+        let mut mtu = Mtu::new(BASE, 1472);
+        search(&mut mtu, 1472, at(0));
+        // A burst lost at once is one observation.
+        for _ in 0..100 {
+            mtu.on_lost(1472, at(1));
+            mtu.on_acked(60);
+        }
+        // And one large packet that arrives proves the path.
+        for n in 2..100 {
+            mtu.on_lost(1472, at(n));
+            mtu.on_acked(60);
+            mtu.on_acked(1472);
+        }
+        assert_eq!(mtu.current(), 1472);
+    }
+
+    #[test]
+    fn a_blackout_is_no_black_hole() {
+        let mut mtu = Mtu::new(BASE, 1472);
+        search(&mut mtu, 1472, at(0));
+        for n in 0..100 {
+            mtu.on_lost(1472, at(n));
+            mtu.on_lost(60, at(n));
+        }
+        assert_eq!(mtu.current(), 1472);
+    }
+
+    #[test]
+    fn nothing_is_smaller_than_the_floor_or_larger_than_the_maximum() {
+        assert_eq!(Mtu::new(0, 0).current(), FLOOR);
+        assert_eq!(Mtu::new(u16::MAX, 1000).current(), 1000);
+        let mut mtu = Mtu::new(BASE, u16::MAX);
+        search(&mut mtu, u16::MAX, at(0));
+        assert_eq!(mtu.current(), u16::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_measured_to_within_twenty_bytes(
+            max in 0u16..,
+            limit in FLOOR..,
+            lost_anyway in proptest::collection::vec(any::<bool>(), 60),
+        ) {
+            let mut mtu = Mtu::new(BASE, max);
+            let ceiling = max.max(FLOOR).min(limit);
+            // Data of the full size and small packets flow; a search runs beside them, and a few probes are lost for no reason.
+            let mut chance = lost_anyway.into_iter();
+            for step in 0..2000 {
+                let now = at(step * 1000);
+                if let Some(size) = mtu.poll_probe(now) {
+                    prop_assert!(size <= max.max(FLOOR));
+                    if size <= limit && !chance.next().unwrap_or(false) {
+                        mtu.on_probe_acked(size);
+                    } else {
+                        mtu.on_probe_lost(size);
+                    }
+                }
+                let size = mtu.current();
+                if size <= limit {
+                    mtu.on_acked(size);
+                } else {
+                    mtu.on_lost(size, now);
+                }
+                mtu.on_acked(60);
+                prop_assert!((FLOOR..=max.max(FLOOR)).contains(&mtu.current()));
+            }
+            // 2000 s: at least two searches began after the last unlucky probe.
+            prop_assert!(mtu.current() <= ceiling);
+            prop_assert!(ceiling - mtu.current() <= PRECISION, "{} of {ceiling}", mtu.current());
+        }
     }
 }

@@ -90,12 +90,7 @@ impl Cubic {
         self.window = self.window.saturating_add(whole as u64).clamp(self.min_window(), MAX_WINDOW);
     }
 
-    fn slow_start(&mut self, sample: &AckSample<'_>) {
-        // HyStart++ is for the first slow start; after a loss the threshold is known.
-        let phase = match self.threshold {
-            u64::MAX => self.hystart.on_ack(sample.round_start, sample.rtt_sample),
-            _ => Phase::SlowStart,
-        };
+    fn slow_start(&mut self, sample: &AckSample<'_>, phase: Phase) {
         match phase {
             Phase::SlowStart => {
                 let room = self.threshold.saturating_sub(self.window);
@@ -151,6 +146,12 @@ impl Controller for Cubic {
             return;
         }
         let last_ack_at = self.curve.last_ack_at.replace(sample.now);
+        // HyStart++ is for the first slow start (after a loss the threshold is known), and counts rounds even when the window does
+        // not grow.
+        let phase = match self.threshold {
+            u64::MAX => self.hystart.on_ack(sample.round_start, sample.rtt_sample),
+            _ => Phase::SlowStart,
+        };
         // RFC 9002 §7.8: a window that is not used proves nothing. RFC 9438 §5.8: the curve's clock stands still meanwhile.
         if sample.app_limited && sample.in_flight_before < self.window {
             if let (Some(epoch), Some(last)) = (self.curve.epoch, last_ack_at) {
@@ -159,7 +160,7 @@ impl Controller for Cubic {
             return;
         }
         if self.in_slow_start() {
-            self.slow_start(sample);
+            self.slow_start(sample, phase);
         } else {
             self.congestion_avoidance(sample);
         }
@@ -175,9 +176,10 @@ impl Controller for Cubic {
             self.undo = None;
         }
         if event.persistent {
-            // RFC 9002 §7.6.2: start again from the smallest window, up to the reduced threshold.
+            // RFC 9002 §7.6.2: start again from the smallest window, up to the reduced threshold. Unlike there the recovery period
+            // stays: what is found lost later of that same silence must not push the threshold down to two packets.
             self.window = self.min_window();
-            self.recovery_began_at = None;
+            self.recovery_began_at = Some(event.now);
             self.curve.epoch = None;
             self.undo = None;
         }
@@ -207,7 +209,8 @@ impl Controller for Cubic {
     fn pacing_rate(&self, rtt: &Rtt) -> u64 {
         // RFC 9002 §7.7: a little more than a window a round trip, so that the pacer is not the limit; twice as much while the
         // window doubles every round.
-        let doubling = self.in_slow_start() && self.hystart.phase() == Phase::SlowStart;
+        let cautious = self.threshold == u64::MAX && self.hystart.phase() != Phase::SlowStart;
+        let doubling = self.in_slow_start() && !cautious;
         let (numerator, denominator) = if doubling { (2, 1) } else { (5, 4) };
         let nanos = rtt.smoothed().max(Duration::from_micros(1)).as_nanos();
         let per_second = u128::from(self.window) * numerator * 1_000_000_000 / denominator / nanos;
@@ -248,5 +251,272 @@ impl Curve {
         self.w_max = if window < self.w_max { window * (1.0 + BETA) / 2.0 } else { window };
         self.prior = window;
         self.epoch = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MTU: u16 = 1000;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + ms(millis)
+    }
+
+    fn path(rtt_ms: u64) -> Rtt {
+        let mut rtt = Rtt::default();
+        rtt.update(Instant::ZERO, ms(rtt_ms), Duration::ZERO);
+        rtt
+    }
+
+    fn loss(now: u64, sent_at: u64) -> CongestionEvent {
+        CongestionEvent { now: at(now), sent_at: at(sent_at), lost_bytes: 1000, persistent: false, ecn: false }
+    }
+
+    /// An ACK at `now` of `bytes` that were sent one round trip before, while the window was full.
+    fn ack(cubic: &mut Cubic, now: Instant, bytes: u64, rtt: &Rtt) {
+        let window = cubic.window();
+        cubic.on_ack(&AckSample {
+            now,
+            acked_bytes: bytes,
+            newest_sent_at: now - rtt.smoothed(),
+            rtt_sample: Some(rtt.smoothed()),
+            rtt,
+            in_flight_before: window,
+            in_flight: window - bytes,
+            app_limited: false,
+            rate: None,
+            round_start: false,
+            round: 0,
+        });
+    }
+
+    /// One round trip in which the whole window is acknowledged packet by packet, the last of them at `now`.
+    fn round(cubic: &mut Cubic, now: Instant, rtt: &Rtt) {
+        for _ in 0..cubic.window() / u64::from(MTU) {
+            ack(cubic, now, u64::from(MTU), rtt);
+        }
+    }
+
+    /// In congestion avoidance after a loss at 100 packets at time 0.
+    fn after_a_loss_at_100_packets() -> Cubic {
+        let mut cubic = Cubic::new(MTU);
+        cubic.window = 100_000;
+        cubic.on_congestion(&loss(0, 0));
+        cubic
+    }
+
+    #[test]
+    fn the_initial_window_is_ten_packets_but_not_much_more_than_14_kb() {
+        let windows: Vec<_> = [508, 1200, 1472, 9000].map(|mtu| Cubic::new(mtu).window()).into();
+        assert_eq!(windows, [5080, 12_000, 14_720, 18_000]);
+    }
+
+    #[test]
+    fn slow_start_doubles_every_round() {
+        let (mut cubic, rtt) = (Cubic::new(MTU), path(50));
+        let windows: Vec<_> = (1..=4)
+            .map(|n| {
+                round(&mut cubic, at(50 * n), &rtt);
+                cubic.window()
+            })
+            .collect();
+        assert_eq!(windows, [20_000, 40_000, 80_000, 160_000]);
+    }
+
+    #[test]
+    fn a_loss_takes_three_tenths_once_a_round_trip() {
+        let mut cubic = after_a_loss_at_100_packets();
+        assert_eq!(cubic.window(), 70_000);
+        // Sent before the reduction: the same congestion.
+        cubic.on_congestion(&loss(20, 0));
+        assert_eq!(cubic.window(), 70_000);
+        cubic.on_congestion(&loss(80, 30));
+        assert_eq!(cubic.window(), 49_000);
+    }
+
+    #[test]
+    fn the_curve_is_the_rfcs() {
+        // RFC 9438 §4.2 with W_max = 100 packets: K = cbrt(30 / 0.4) = 4.217 s, W(0) = 70, W(K) = 100, W(2K) = 130.
+        let mut curve = Curve::default();
+        curve.reduce(100_000.0);
+        curve.begin(at(0), 70_000.0, 1000.0);
+        assert!((curve.k - 4.217_163).abs() < 1e-6, "K = {}", curve.k);
+        for (seconds, window) in [(0.0, 70_000.0), (curve.k, 100_000.0), (2.0 * curve.k, 130_000.0)] {
+            assert!((curve.at(seconds, 1000.0) - window).abs() < 1e-3);
+        }
+        // 0.4 · (2 − 4.217)³ + 100
+        assert!((curve.at(2.0, 1000.0) - 95_639.3).abs() < 1.0, "{}", curve.at(2.0, 1000.0));
+    }
+
+    #[test]
+    fn the_window_follows_the_curve_back_to_where_the_loss_was() {
+        // At 200 ms a round trip Reno would gain 0.53 packets a round: the curve is faster, and is what counts.
+        let (mut cubic, rtt) = (after_a_loss_at_100_packets(), path(200));
+        let mut windows = Vec::new();
+        for n in 2..=22 {
+            round(&mut cubic, at(200 * n), &rtt);
+            windows.push(cubic.window());
+        }
+        assert!(windows.is_sorted());
+        let (at_one_second, at_k) = (windows[4], windows[20]);
+        // 1 s into the epoch (which began at 0.4 s) the curve is at 0.4 · (1 − 4.217)³ + 100 = 86.7 packets.
+        assert!((84_000..=90_000).contains(&at_one_second), "{at_one_second}");
+        assert!((98_500..=100_500).contains(&at_k), "{at_k}");
+    }
+
+    #[test]
+    fn on_a_short_path_it_is_as_fast_as_reno() {
+        // At 10 ms Reno (α = 0.529) gains 53 packets in a second, the curve 17: RFC 9438 §4.3 says be Reno.
+        let (mut cubic, rtt) = (after_a_loss_at_100_packets(), path(10));
+        for n in 2..=51 {
+            round(&mut cubic, at(10 * n), &rtt);
+        }
+        assert!((95_000..=98_000).contains(&cubic.window()), "{}", cubic.window());
+    }
+
+    #[test]
+    fn a_second_loss_below_the_first_makes_room_for_others() {
+        let mut cubic = after_a_loss_at_100_packets();
+        cubic.on_congestion(&loss(100, 50));
+        // RFC 9438 §4.7: W_max = 70 · (1 + 0.7) / 2
+        assert!((cubic.curve.w_max - 59_500.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_window_is_never_less_than_two_packets() {
+        let mut cubic = Cubic::new(MTU);
+        for n in 1..100 {
+            cubic.on_congestion(&loss(100 * n, 100 * n - 50));
+        }
+        assert_eq!(cubic.window(), 2000);
+        cubic.on_mtu(1472);
+        assert_eq!(cubic.window(), 2944);
+    }
+
+    #[test]
+    fn a_loss_that_was_none_is_undone() {
+        let (mut cubic, rtt) = (Cubic::new(MTU), path(50));
+        round(&mut cubic, at(50), &rtt);
+        cubic.on_congestion(&loss(60, 40));
+        assert_eq!(cubic.window(), 14_000);
+        cubic.on_spurious_loss(at(70));
+        assert_eq!(cubic.window(), 20_000);
+        assert!(cubic.in_slow_start());
+        // Only once, and not what a router asked for.
+        cubic.on_congestion(&CongestionEvent { ecn: true, ..loss(100, 80) });
+        cubic.on_spurious_loss(at(110));
+        assert_eq!(cubic.window(), 14_000);
+    }
+
+    #[test]
+    fn a_long_silence_starts_again_from_two_packets_towards_the_reduced_window() {
+        let mut cubic = Cubic::new(MTU);
+        cubic.window = 100_000;
+        cubic.on_congestion(&CongestionEvent { persistent: true, ..loss(5000, 4000) });
+        assert_eq!((cubic.window(), cubic.threshold), (2000, 70_000));
+        // A straggler of the same silence changes nothing.
+        cubic.on_congestion(&loss(5100, 4500));
+        assert_eq!((cubic.window(), cubic.threshold), (2000, 70_000));
+        let rtt = path(50);
+        for n in 0..20 {
+            round(&mut cubic, at(6000 + 50 * n), &rtt);
+            assert!(cubic.window() <= 140_000);
+        }
+        assert!(cubic.window() >= 70_000);
+    }
+
+    #[test]
+    fn a_window_that_is_not_used_does_not_grow_and_stops_the_curves_clock() {
+        let (mut cubic, rtt) = (after_a_loss_at_100_packets(), path(200));
+        round(&mut cubic, at(400), &rtt);
+        let before = (cubic.window(), cubic.curve.epoch);
+        cubic.on_ack(&AckSample {
+            now: at(60_400),
+            acked_bytes: 1000,
+            newest_sent_at: at(60_200),
+            rtt_sample: None,
+            rtt: &rtt,
+            in_flight_before: 1000,
+            in_flight: 0,
+            app_limited: true,
+            rate: None,
+            round_start: true,
+            round: 9,
+        });
+        assert_eq!(cubic.window(), before.0);
+        assert_eq!(cubic.curve.epoch, before.1.map(|epoch| epoch + ms(60_000)));
+    }
+
+    #[test]
+    fn a_rising_delay_ends_slow_start_without_a_loss() {
+        let mut cubic = Cubic::new(MTU);
+        for n in 0..10u64 {
+            let rtt = path(if n < 2 { 80 } else { 100 });
+            for packet in 0..10 {
+                let window = cubic.window();
+                cubic.on_ack(&AckSample {
+                    now: at(100 * (n + 1)),
+                    acked_bytes: 1000,
+                    newest_sent_at: at(100 * n + 1),
+                    rtt_sample: Some(rtt.smoothed()),
+                    rtt: &rtt,
+                    in_flight_before: window,
+                    in_flight: window - 1000,
+                    app_limited: false,
+                    rate: None,
+                    round_start: packet == 0,
+                    round: n,
+                });
+            }
+        }
+        assert!(!cubic.in_slow_start());
+        assert!(cubic.window() < 60_000, "{}", cubic.window());
+    }
+
+    #[test]
+    fn it_is_paced_at_five_quarters_of_a_window_a_round_trip_and_twice_in_slow_start() {
+        let rtt = path(100);
+        assert_eq!(Cubic::new(MTU).pacing_rate(&rtt), 200_000);
+        // 70,000 · 5/4 / 0.1 s
+        assert_eq!(after_a_loss_at_100_packets().pacing_rate(&rtt), 875_000);
+    }
+
+    #[test]
+    fn absurd_numbers_stay_within_bounds() {
+        let mut cubic = Cubic::new(u16::MAX);
+        let rtt = Rtt::new(Duration::MAX);
+        for n in 0..200u64 {
+            let now = Instant::FAR_FUTURE - ms(1000 - n);
+            cubic.on_ack(&AckSample {
+                now,
+                acked_bytes: u64::MAX,
+                newest_sent_at: now,
+                rtt_sample: Some(Duration::MAX),
+                rtt: &rtt,
+                in_flight_before: u64::MAX,
+                in_flight: 0,
+                app_limited: false,
+                rate: None,
+                round_start: n % 10 == 0,
+                round: n,
+            });
+            if n == 100 {
+                cubic.on_congestion(&CongestionEvent {
+                    now,
+                    sent_at: now,
+                    lost_bytes: u64::MAX,
+                    persistent: false,
+                    ecn: false,
+                });
+            }
+        }
+        assert!((2 * u64::from(u16::MAX)..=MAX_WINDOW).contains(&cubic.window()));
+        assert!(cubic.pacing_rate(&rtt) >= 1);
     }
 }
