@@ -4,5 +4,8 @@ pub mod api;
 pub mod disk;
 pub mod files;
 pub mod identity;
+pub mod record;
+pub mod room;
+pub mod wire;
 
 pub use api::{Command, Event};
