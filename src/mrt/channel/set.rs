@@ -257,9 +257,7 @@ impl Channels {
 
     pub(crate) fn on_data_acked(&mut self, sent: DataSent, capacity: usize) {
         let Some(channel) = self.channels.get_mut(&sent.channel) else { return };
-        let before = channel.sending.buffer.len();
-        channel.sending.on_acked(sent.start, sent.end, sent.fin);
-        self.delivered += before.saturating_sub(channel.sending.buffer.len()) as u64;
+        self.delivered += channel.sending.on_acked(sent.start..sent.end, sent.fin);
         if channel.sending.take_writable(capacity) {
             self.notices.push_back(Notice::Writable(sent.channel));
         }
@@ -268,7 +266,7 @@ impl Channels {
 
     pub(crate) fn on_data_lost(&mut self, sent: DataSent) {
         if let Some(channel) = self.channels.get_mut(&sent.channel) {
-            channel.sending.on_lost(sent.start, sent.end, sent.fin);
+            channel.sending.on_lost(sent.start..sent.end, sent.fin);
             self.queue(sent.channel);
         }
     }
@@ -341,8 +339,8 @@ impl Channels {
                 sending.buffer.copy_to(chunk.offset, chunk.len, buffer);
                 let end = chunk.offset + chunk.len as u64;
                 if end > first_unsent {
-                    self.send_credit.on_used(end - first_unsent);
-                    sending.credit.on_used(end - first_unsent);
+                    self.send_credit.on_sent(end - first_unsent);
+                    sending.credit.on_sent(end - first_unsent);
                 }
                 sent(DataSent { channel: id, start: chunk.offset, end, fin: chunk.fin });
                 // One packet's worth a turn, so that channels of a class share.
@@ -420,11 +418,13 @@ impl Channels {
     ) -> Result<(), Refused> {
         let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
         let newly = end.saturating_sub(channel.receiving.highest());
-        self.receive_credit
-            .check(self.receive_credit.received().saturating_add(newly))
-            .map_err(|_| Refused::Violation("more than the connection's credit"))?;
+        if self.receive_credit.highest().saturating_add(newly) > self.receive_credit.limit() {
+            return Err(Refused::Violation("more than the connection's credit"));
+        }
         let arrived = take(&mut channel.receiving)?;
-        self.receive_credit.on_received(self.receive_credit.received().saturating_add(arrived.newly));
+        self.receive_credit
+            .on_received_more(arrived.newly)
+            .map_err(|_| Refused::Violation("more than the connection's credit"))?;
         if arrived.news {
             self.notices.push_back(Notice::Readable(id));
         }

@@ -72,12 +72,8 @@ impl Live {
                     self.probes_due = 2;
                 }
                 Timer::Pace => self.paced_until = None,
-                Timer::Mtu => {
-                    self.path.mtu.handle_timeout(now);
-                    self.path.congestion.on_mtu(self.path.mtu.current());
-                }
-                // These two are looked at when the next packet is built.
-                Timer::Ack | Timer::Challenge => {}
+                // These are looked at when the next packet is built.
+                Timer::Ack | Timer::Challenge | Timer::Mtu => {}
             }
         }
         None

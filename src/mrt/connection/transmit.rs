@@ -68,7 +68,7 @@ impl Live {
 
     /// RFC 8899: a packet of nothing but padding, to see whether one of its size gets through.
     fn transmit_mtu_probe(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        if !self.path.rtt.has_sample() || !self.window_has_room(now) {
+        if !self.path.rtt.has_sample() {
             return None;
         }
         let size = self.path.mtu.poll_probe(now)?;
@@ -135,12 +135,6 @@ impl Live {
             }
         };
         if left == 0 { Permit::Acks } else { Permit::All }
-    }
-
-    fn window_has_room(&mut self, now: Instant) -> bool {
-        let size = u64::from(self.path.mtu.current());
-        let _ = now;
-        self.ledger.bytes_in_flight().saturating_add(size) <= self.path.congestion.window()
     }
 
     /// Appends one packet, if there is reason to. Acknowledgements first, then control frames, then data by urgency.
