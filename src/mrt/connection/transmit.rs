@@ -171,7 +171,8 @@ impl Live {
             Frame::Ping.emit(buffer);
             ack_eliciting = true;
         }
-        if !ack_eliciting && !(ack_due && before_data > body) {
+        let ack_alone = ack_due && before_data > body;
+        if !ack_eliciting && !ack_alone {
             buffer.truncate(start);
             return false;
         }
