@@ -10,7 +10,7 @@
 //! given back exactly once, read or not.
 
 use crate::mrt::api::{ReceiveError, Received};
-use crate::mrt::channel::assembler::Assembler;
+use crate::mrt::channel::assembler::{Assembler, max_gaps};
 use crate::mrt::channel::credit::ReceiveCredit;
 
 /// Where the receiving half is in its life.
@@ -50,8 +50,6 @@ pub(crate) struct Receiving {
     pub(crate) credit: ReceiveCredit,
     /// The stream's length, once the other side told it.
     length: Option<u64>,
-    /// Highest offset heard of.
-    highest: u64,
     /// Bytes given back to the connection: read or discarded.
     returned: u64,
     /// A `Readable` was given and not answered by `Nothing` yet.
@@ -65,7 +63,6 @@ impl Receiving {
             assembler: Assembler::new(),
             credit: ReceiveCredit::new(initial_window, max_window),
             length: None,
-            highest: 0,
             returned: 0,
             announced: false,
         }
@@ -75,14 +72,15 @@ impl Receiving {
     pub(crate) fn on_data(&mut self, offset: u64, data: &[u8], fin: bool) -> Result<Arrived, Refused> {
         let end = offset.checked_add(data.len() as u64).ok_or(Refused::Violation("an offset beyond all"))?;
         self.check_length(end, fin)?;
-        self.credit.check(end).map_err(|_| Refused::Violation("more than the channel's credit"))?;
+        self.check_credit(end)?;
         match self.state {
             ReceiveState::Open => {
-                let before = self.assembler.available();
-                self.assembler.insert(offset, data, self.credit.max_gaps()).map_err(|_| Refused::NoRoom)?;
+                let before = self.assembler.contiguous_end();
+                let gaps = max_gaps(self.credit.window());
+                self.assembler.insert(offset, data, gaps).map_err(|_| Refused::NoRoom)?;
                 let had_end = self.length.is_some();
                 let newly = self.settle(end, fin);
-                let news = self.assembler.available() > before || (self.length.is_some() && !had_end);
+                let news = self.assembler.contiguous_end() > before || (self.length.is_some() && !had_end);
                 Ok(Arrived { newly, discarded: 0, news: self.announce(news) })
             }
             ReceiveState::Discarding(_) => {
@@ -96,7 +94,7 @@ impl Receiving {
     /// The other side gave up after `length` bytes.
     pub(crate) fn on_reset(&mut self, code: u32, length: u64) -> Result<Arrived, Refused> {
         self.check_length(length, true)?;
-        self.credit.check(length).map_err(|_| Refused::Violation("more than the channel's credit"))?;
+        self.check_credit(length)?;
         match self.state {
             ReceiveState::Open | ReceiveState::Discarding(_) => {
                 let newly = self.settle(length, true);
@@ -167,7 +165,7 @@ impl Receiving {
 
     /// Highest offset heard of.
     pub(crate) const fn highest(&self) -> u64 {
-        self.highest
+        self.credit.highest()
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -179,14 +177,18 @@ impl Receiving {
             Some(length) if end > length || (fin && end != length) => {
                 Err(Refused::Violation("a channel's length changed"))
             }
-            None if fin && end < self.highest => Err(Refused::Violation("a channel ends before what it sent")),
+            None if fin && end < self.highest() => Err(Refused::Violation("a channel ends before what it sent")),
             _ => Ok(()),
         }
     }
 
+    const fn check_credit(&self, end: u64) -> Result<(), Refused> {
+        if end > self.credit.limit() { Err(Refused::Violation("more than the channel's credit")) } else { Ok(()) }
+    }
+
+    /// Notes what is known of the stream's length. The credit was checked.
     fn settle(&mut self, end: u64, fin: bool) -> u64 {
-        let newly = end.saturating_sub(self.highest);
-        self.highest += newly;
+        let newly = self.credit.on_received(end).unwrap_or(0);
         if fin {
             self.length = Some(end);
         }
@@ -194,9 +196,9 @@ impl Receiving {
     }
 
     fn discard(&mut self) -> u64 {
-        let discarded = self.highest - self.returned;
-        self.returned = self.highest;
-        if self.length == Some(self.highest) {
+        let discarded = self.highest() - self.returned;
+        self.returned = self.highest();
+        if self.length == Some(self.highest()) {
             self.state = ReceiveState::Done;
         }
         discarded

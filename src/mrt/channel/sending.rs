@@ -9,6 +9,7 @@ use crate::mrt::api::SendError;
 use crate::mrt::channel::credit::SendCredit;
 use crate::mrt::channel::send_buffer::SendBuffer;
 use bytes::Bytes;
+use core::ops::Range;
 
 /// Where the sending half is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,20 +94,23 @@ impl Sending {
         self.reset(code)
     }
 
-    /// The other side got bytes `start..end` (and the end of the stream, with `fin`).
-    pub(crate) fn on_acked(&mut self, start: u64, end: u64, fin: bool) {
-        if matches!(self.state, SendState::Open | SendState::Finished) {
-            self.buffer.on_acked(start, end, fin);
-            if self.buffer.is_complete() {
-                self.state = SendState::Done;
-            }
+    /// The other side got this range (and the end of the stream, with `fin`).
+    /// Returns how many of the bytes are news.
+    pub(crate) fn on_acked(&mut self, range: Range<u64>, fin: bool) -> u64 {
+        if !self.is_live() {
+            return 0;
         }
+        let newly = self.buffer.on_acked(range, fin);
+        if self.buffer.is_complete() {
+            self.state = SendState::Done;
+        }
+        newly
     }
 
     /// They were lost on the way.
-    pub(crate) fn on_lost(&mut self, start: u64, end: u64, fin: bool) {
-        if matches!(self.state, SendState::Open | SendState::Finished) {
-            self.buffer.on_lost(start, end, fin);
+    pub(crate) fn on_lost(&mut self, range: Range<u64>, fin: bool) {
+        if self.is_live() {
+            self.buffer.on_lost(range, fin);
         }
     }
 

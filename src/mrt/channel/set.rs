@@ -87,8 +87,7 @@ pub(crate) struct Channels {
 
 impl Channels {
     pub(crate) fn new(initiator: bool, limits: Limits, granted: Granted) -> Self {
-        let counts =
-            Counts { allowed: granted.channels, granted: limits.max_channels, ..Counts::default() };
+        let counts = Counts { allowed: granted.channels, granted: limits.max_channels, ..Counts::default() };
         Self {
             initiator,
             limits,
@@ -168,7 +167,10 @@ impl Channels {
 
     /// Bytes handed to `send` that are not acknowledged.
     pub(crate) fn unacknowledged(&self, id: ChannelId) -> usize {
-        self.channels.get(&id).filter(|channel| channel.sending.is_live()).map_or(0, |channel| channel.sending.buffer.len())
+        self.channels
+            .get(&id)
+            .filter(|channel| channel.sending.is_live())
+            .map_or(0, |channel| channel.sending.buffer.len())
     }
 
     /// Bytes of channel data that the other side acknowledged.
@@ -257,9 +259,7 @@ impl Channels {
 
     pub(crate) fn on_data_acked(&mut self, sent: DataSent, capacity: usize) {
         let Some(channel) = self.channels.get_mut(&sent.channel) else { return };
-        let before = channel.sending.buffer.len();
-        channel.sending.on_acked(sent.start, sent.end, sent.fin);
-        self.delivered += before.saturating_sub(channel.sending.buffer.len()) as u64;
+        self.delivered += channel.sending.on_acked(sent.start..sent.end, sent.fin);
         if channel.sending.take_writable(capacity) {
             self.notices.push_back(Notice::Writable(sent.channel));
         }
@@ -268,7 +268,7 @@ impl Channels {
 
     pub(crate) fn on_data_lost(&mut self, sent: DataSent) {
         if let Some(channel) = self.channels.get_mut(&sent.channel) {
-            channel.sending.on_lost(sent.start, sent.end, sent.fin);
+            channel.sending.on_lost(sent.start..sent.end, sent.fin);
             self.queue(sent.channel);
         }
     }
@@ -341,8 +341,8 @@ impl Channels {
                 sending.buffer.copy_to(chunk.offset, chunk.len, buffer);
                 let end = chunk.offset + chunk.len as u64;
                 if end > first_unsent {
-                    self.send_credit.on_used(end - first_unsent);
-                    sending.credit.on_used(end - first_unsent);
+                    self.send_credit.on_sent(end - first_unsent);
+                    sending.credit.on_sent(end - first_unsent);
                 }
                 sent(DataSent { channel: id, start: chunk.offset, end, fin: chunk.fin });
                 // One packet's worth a turn, so that channels of a class share.
@@ -355,9 +355,7 @@ impl Channels {
         match control {
             Control::Ping => Some(Frame::Ping),
             Control::ConnectionCredit => Some(Frame::MaxData { limit: self.receive_credit.limit() }),
-            Control::Channels(class) => {
-                Some(Frame::MaxChans { class, limit: self.counts_mut(class).granted })
-            }
+            Control::Channels(class) => Some(Frame::MaxChans { class, limit: self.counts_mut(class).granted }),
             Control::Reset(id) => match self.channels.get(&id)?.sending.state {
                 SendState::Reset(code) => Some(Frame::Reset {
                     channel: id,
@@ -372,9 +370,7 @@ impl Channels {
             }
             Control::ChannelCredit(id) => {
                 let receiving = &self.channels.get(&id)?.receiving;
-                receiving
-                    .wants_credit()
-                    .then(|| Frame::MaxChan { channel: id, limit: receiving.credit.limit() })
+                receiving.wants_credit().then(|| Frame::MaxChan { channel: id, limit: receiving.credit.limit() })
             }
         }
     }
@@ -420,11 +416,13 @@ impl Channels {
     ) -> Result<(), Refused> {
         let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
         let newly = end.saturating_sub(channel.receiving.highest());
-        self.receive_credit
-            .check(self.receive_credit.received().saturating_add(newly))
-            .map_err(|_| Refused::Violation("more than the connection's credit"))?;
+        if self.receive_credit.highest().saturating_add(newly) > self.receive_credit.limit() {
+            return Err(Refused::Violation("more than the connection's credit"));
+        }
         let arrived = take(&mut channel.receiving)?;
-        self.receive_credit.on_received(self.receive_credit.received().saturating_add(arrived.newly));
+        self.receive_credit
+            .on_received_more(arrived.newly)
+            .map_err(|_| Refused::Violation("more than the connection's credit"))?;
         if arrived.news {
             self.notices.push_back(Notice::Readable(id));
         }
@@ -441,10 +439,8 @@ impl Channels {
     }
 
     fn insert(&mut self, id: ChannelId) {
-        let receiving = Receiving::new(
-            INITIAL_CHANNEL_WINDOW.min(self.limits.max_channel_window),
-            self.limits.max_channel_window,
-        );
+        let receiving =
+            Receiving::new(INITIAL_CHANNEL_WINDOW.min(self.limits.max_channel_window), self.limits.max_channel_window);
         self.channels.insert(id, Channel { sending: Sending::new(self.channel_credit), receiving });
     }
 

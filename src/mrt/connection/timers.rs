@@ -2,7 +2,6 @@
 
 use super::live::Live;
 use crate::mrt::api::{CloseReason, Config};
-use crate::mrt::recovery::congestion::Controller;
 use crate::time::Instant;
 
 /// Everything that happens by the clock once there are keys.
@@ -72,12 +71,8 @@ impl Live {
                     self.probes_due = 2;
                 }
                 Timer::Pace => self.paced_until = None,
-                Timer::Mtu => {
-                    self.path.mtu.handle_timeout(now);
-                    self.path.congestion.on_mtu(self.path.mtu.current());
-                }
-                // These two are looked at when the next packet is built.
-                Timer::Ack | Timer::Challenge => {}
+                // These are looked at when the next packet is built.
+                Timer::Ack | Timer::Challenge | Timer::Mtu => {}
             }
         }
         None

@@ -32,7 +32,12 @@ impl Live {
     }
 
     /// The close, alone in its packet.
-    pub(super) fn transmit_close(&mut self, now: Instant, closing: &mut Closing, buffer: &mut Vec<u8>) -> Option<Transmit> {
+    pub(super) fn transmit_close(
+        &mut self,
+        now: Instant,
+        closing: &mut Closing,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Transmit> {
         if !core::mem::take(&mut closing.due) {
             return None;
         }
@@ -68,7 +73,7 @@ impl Live {
 
     /// RFC 8899: a packet of nothing but padding, to see whether one of its size gets through.
     fn transmit_mtu_probe(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        if !self.path.rtt.has_sample() || !self.window_has_room(now) {
+        if !self.path.rtt.has_sample() {
             return None;
         }
         let size = self.path.mtu.poll_probe(now)?;
@@ -137,12 +142,6 @@ impl Live {
         if left == 0 { Permit::Acks } else { Permit::All }
     }
 
-    fn window_has_room(&mut self, now: Instant) -> bool {
-        let size = u64::from(self.path.mtu.current());
-        let _ = now;
-        self.ledger.bytes_in_flight().saturating_add(size) <= self.path.congestion.window()
-    }
-
     /// Appends one packet, if there is reason to. Acknowledgements first, then control frames, then data by urgency.
     fn build_packet(&mut self, now: Instant, permit: Permit, mtu: usize, buffer: &mut Vec<u8>) -> bool {
         let ack_due = self.acks.due().is_some_and(|due| due <= now);
@@ -172,7 +171,8 @@ impl Live {
             Frame::Ping.emit(buffer);
             ack_eliciting = true;
         }
-        if !ack_eliciting && !(ack_due && before_data > body) {
+        let ack_alone = ack_due && before_data > body;
+        if !ack_eliciting && !ack_alone {
             buffer.truncate(start);
             return false;
         }
@@ -203,11 +203,23 @@ impl Live {
         }
     }
 
-    fn transmit_alone(&mut self, now: Instant, to: SocketAddr, buffer: &mut Vec<u8>, frame: &Frame<'_>) -> Option<Transmit> {
+    fn transmit_alone(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        buffer: &mut Vec<u8>,
+        frame: &Frame<'_>,
+    ) -> Option<Transmit> {
         let number = self.begin_packet(buffer);
         frame.emit(buffer);
         // Not part of what is in flight: lost ones are repeated by their own clocks.
-        self.end_packet(now, number, buffer, 0, Sent { ack_eliciting: false, mtu_probe: false, content: Content::new() });
+        self.end_packet(
+            now,
+            number,
+            buffer,
+            0,
+            Sent { ack_eliciting: false, mtu_probe: false, content: Content::new() },
+        );
         Some(Transmit { to, ecn: Ecn::NotCapable, segment_size: buffer.len() })
     }
 
