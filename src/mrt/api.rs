@@ -34,6 +34,8 @@ pub struct Config {
     pub max_half_open: usize,
     /// Connections in all.
     pub max_connections: usize,
+    /// Packets after which a sender changes keys, at most 2^22.
+    pub key_update_after: u64,
 }
 
 impl Config {
@@ -52,6 +54,7 @@ impl Config {
             max_channels: 1024,
             max_half_open: 64,
             max_connections: 16_384,
+            key_update_after: 1 << 22,
         }
     }
 }
@@ -219,6 +222,11 @@ pub enum Event {
         connection: ConnectionHandle,
         /// The new address.
         remote: SocketAddr,
+    },
+    /// The system reports that nobody listens at the other side's address. Anyone could have sent that: a hint, no more.
+    Unreachable {
+        /// Which connection.
+        connection: ConnectionHandle,
     },
     /// The connection is over, or was never made. Its handle means nothing any more.
     Lost {

@@ -1,1 +1,33 @@
-//! (being written)
+//! One connection: a list of parts, and a file for each verb over all of them.
+//!
+//! ```text
+//!  life       a connection's life: setup, live, closing, over; what the endpoint calls
+//!    setup    who still has to say what before data may flow
+//!    live     everything that exists once there are keys: a list of parts
+//!      path      where the other side is: round-trip time, congestion, pacing, MTU, ECN
+//!      probe     a new address of the other side that has to prove itself
+//!      acks      what arrived and is to be acknowledged
+//!      content   what a sent packet held, for when it is acknowledged or lost
+//!    closing  the last words
+//!  verbs over the parts of `live`
+//!    receive  one packet arrived
+//!    transmit what is sent next
+//!    timers   when to wake, and for what
+//! ```
+//!
+//! A connection does not know its siblings; the endpoint gives it the datagrams that carry its id.
+
+mod acks;
+mod closing;
+mod content;
+mod life;
+mod live;
+mod path;
+mod probe;
+mod receive;
+mod setup;
+mod timers;
+mod transmit;
+
+pub(crate) use life::{Connection, Request, Seeds};
+pub(crate) use path::BASE_DATAGRAM;

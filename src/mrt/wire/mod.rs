@@ -1,1 +1,31 @@
-//! (being written)
+//! Bytes: packets and frames, checked.
+//!
+//! The promise: whatever arrives either parses to values that lie within their limits or is [`Malformed`] with a word that says
+//! why; parsing neither panics nor allocates; and what is emitted parses to the same values.
+//!
+//! ```text
+//!  datagram
+//!   ├ 0–3        STUN, not ours (RFC 7983)
+//!   ├ 0xA0–0xA3  clear packets   RCON · RTRY · ACON · PNCH      fields … CRC-32
+//!   ├ 0xA8/0xA9  DATA            header 13 bytes · sealed frames · tag 16 bytes
+//!   └ 0xAC       RELY            reserved
+//!                  └ frames      type byte · varints · bytes, one after the other
+//! ```
+//!
+//! Reading order: [`reader`] (the cursor), [`varint`], [`packet`] (clear packets and the DATA header), [`number`] (packet numbers
+//! on the wire), [`frame`] and [`ack`] (what DATA carries).
+//!
+//! This layer knows no keys, no time and no connection: only what bytes mean.
+
+pub mod ack;
+pub mod frame;
+pub mod number;
+pub mod packet;
+pub mod reader;
+pub mod varint;
+
+pub use ack::{Ack, put_ack};
+pub use frame::{Frame, Frames, chan_header_len, put_chan_header};
+pub use number::PacketNumber;
+pub use packet::{Cid, Clear, ClearError, DataHeader, PacketKind, Pattern};
+pub use reader::{Malformed, Reader};

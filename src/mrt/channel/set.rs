@@ -1,0 +1,493 @@
+//! All channels of a connection: opening, credit, and whose turn it is to send.
+
+use crate::mrt::api::{ChannelId, Class, ReceiveError, Received, SendError};
+use crate::mrt::channel::control::Control;
+use crate::mrt::channel::credit::{ReceiveCredit, SendCredit};
+use crate::mrt::channel::receiving::{Arrived, Receiving, Refused};
+use crate::mrt::channel::sending::{SendState, Sending};
+use crate::mrt::wire::frame::{self, Frame};
+use crate::time::{Duration, Instant};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What a channel may have in flight before its window was tuned, in bytes: 1 MiB fills 100 Mbit/s × 80 ms.
+pub(crate) const INITIAL_CHANNEL_WINDOW: u64 = 1 << 20;
+/// The same for the connection, in bytes.
+pub(crate) const INITIAL_CONNECTION_WINDOW: u64 = 2 << 20;
+
+/// Limits of this side, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_connection_window: u64,
+    pub(crate) max_channel_window: u64,
+    pub(crate) max_channels: u64,
+}
+
+/// Limits that the other side told us.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Granted {
+    pub(crate) connection_credit: u64,
+    pub(crate) channel_credit: u64,
+    pub(crate) channels: u64,
+}
+
+/// Something for the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    Readable(ChannelId),
+    Writable(ChannelId),
+}
+
+/// A run of a channel's bytes in a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DataSent {
+    pub(crate) channel: ChannelId,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) fin: bool,
+}
+
+#[derive(Debug)]
+struct Channel {
+    sending: Sending,
+    receiving: Receiving,
+}
+
+/// What this side opened, and what the other side opened, of one class.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    /// Channels we opened.
+    opened: u64,
+    /// Channels we may open.
+    allowed: u64,
+    /// Channels the other side opened.
+    accepted: u64,
+    /// Channels the other side may open.
+    granted: u64,
+    /// Of those it opened, how many are over.
+    over: u64,
+}
+
+/// All channels of a connection.
+#[derive(Debug)]
+pub(crate) struct Channels {
+    initiator: bool,
+    limits: Limits,
+    channel_credit: u64,
+    channels: BTreeMap<ChannelId, Channel>,
+    counts: [Counts; 4],
+    send_credit: SendCredit,
+    receive_credit: ReceiveCredit,
+    /// Channels with something to send, a queue a class.
+    turns: [VecDeque<ChannelId>; 4],
+    due: BTreeSet<Control>,
+    notices: VecDeque<Notice>,
+    delivered: u64,
+}
+
+impl Channels {
+    pub(crate) fn new(initiator: bool, limits: Limits, granted: Granted) -> Self {
+        let counts =
+            Counts { allowed: granted.channels, granted: limits.max_channels, ..Counts::default() };
+        Self {
+            initiator,
+            limits,
+            channel_credit: granted.channel_credit,
+            channels: BTreeMap::new(),
+            counts: [counts; 4],
+            send_credit: SendCredit::new(granted.connection_credit),
+            receive_credit: ReceiveCredit::new(
+                INITIAL_CONNECTION_WINDOW.min(limits.max_connection_window),
+                limits.max_connection_window,
+            ),
+            turns: Default::default(),
+            due: BTreeSet::new(),
+            notices: VecDeque::new(),
+            delivered: 0,
+        }
+    }
+
+    // What the application does.
+
+    pub(crate) fn open(&mut self, class: Class) -> Result<ChannelId, SendError> {
+        let initiator = self.initiator;
+        let counts = self.counts_mut(class);
+        if counts.opened >= counts.allowed {
+            return Err(SendError::TooManyChannels);
+        }
+        let id = ChannelId::new(initiator, class, counts.opened);
+        counts.opened += 1;
+        self.insert(id);
+        Ok(id)
+    }
+
+    pub(crate) fn send(&mut self, id: ChannelId, data: &mut Bytes, capacity: usize) -> Result<usize, SendError> {
+        let channel = self.channels.get_mut(&id).ok_or(SendError::ChannelClosed)?;
+        let taken = channel.sending.push(data, capacity)?;
+        self.queue(id);
+        Ok(taken)
+    }
+
+    pub(crate) fn finish(&mut self, id: ChannelId) -> Result<(), SendError> {
+        self.channels.get_mut(&id).ok_or(SendError::ChannelClosed)?.sending.finish()?;
+        self.queue(id);
+        Ok(())
+    }
+
+    pub(crate) fn reset(&mut self, now: Instant, rtt: Duration, id: ChannelId, code: u32) -> Result<(), SendError> {
+        let channel = self.channels.get_mut(&id).ok_or(SendError::ChannelClosed)?;
+        if channel.sending.reset(code) {
+            self.due.insert(Control::Reset(id));
+        }
+        let (ask, returned) = channel.receiving.give_up(code);
+        if ask {
+            self.due.insert(Control::Stop(id));
+        }
+        self.give_back(now, rtt, returned);
+        self.forget_if_done(id);
+        Ok(())
+    }
+
+    pub(crate) fn receive(&mut self, now: Instant, rtt: Duration, id: ChannelId) -> Result<Received, ReceiveError> {
+        let channel = self.channels.get_mut(&id).ok_or(ReceiveError::ChannelClosed)?;
+        let received = channel.receiving.receive();
+        match &received {
+            Ok(Received::Bytes(bytes)) => {
+                let read = bytes.len() as u64;
+                let more = channel.receiving.credit.on_consumed(read, now, rtt).is_some();
+                if more && channel.receiving.wants_credit() {
+                    self.due.insert(Control::ChannelCredit(id));
+                }
+                self.give_back(now, rtt, read);
+            }
+            Ok(Received::Nothing) => {}
+            Ok(Received::Finished) | Err(_) => self.forget_if_done(id),
+        }
+        received
+    }
+
+    /// Bytes handed to `send` that are not acknowledged.
+    pub(crate) fn unacknowledged(&self, id: ChannelId) -> usize {
+        self.channels.get(&id).filter(|channel| channel.sending.is_live()).map_or(0, |channel| channel.sending.buffer.len())
+    }
+
+    /// Bytes of channel data that the other side acknowledged.
+    pub(crate) const fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    pub(crate) fn ping(&mut self) {
+        self.due.insert(Control::Ping);
+    }
+
+    pub(crate) fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    // What the other side says.
+
+    pub(crate) fn on_data(
+        &mut self,
+        now: Instant,
+        rtt: Duration,
+        id: ChannelId,
+        offset: u64,
+        data: &[u8],
+        fin: bool,
+    ) -> Result<(), Refused> {
+        if !self.heard_of(id)? {
+            return Ok(());
+        }
+        let end = offset.saturating_add(data.len() as u64);
+        self.arrived(now, rtt, id, end, |receiving| receiving.on_data(offset, data, fin))
+    }
+
+    pub(crate) fn on_reset(
+        &mut self,
+        now: Instant,
+        rtt: Duration,
+        id: ChannelId,
+        code: u32,
+        length: u64,
+    ) -> Result<(), Refused> {
+        if !self.heard_of(id)? {
+            return Ok(());
+        }
+        self.arrived(now, rtt, id, length, |receiving| receiving.on_reset(code, length))
+    }
+
+    pub(crate) fn on_stop(&mut self, id: ChannelId, code: u32) -> Result<(), Refused> {
+        if self.heard_of(id)?
+            && let Some(channel) = self.channels.get_mut(&id)
+        {
+            if channel.sending.on_stop(code) {
+                self.due.insert(Control::Reset(id));
+            }
+            if channel.sending.take_writable(usize::MAX) {
+                self.notices.push_back(Notice::Writable(id));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_connection_credit(&mut self, limit: u64) {
+        if self.send_credit.on_limit(limit) {
+            // Channels that waited for the connection's credit left their queues.
+            let waiting: Vec<ChannelId> = self.channels.keys().copied().collect();
+            waiting.into_iter().for_each(|id| self.queue(id));
+        }
+    }
+
+    pub(crate) fn on_channel_credit(&mut self, id: ChannelId, limit: u64) -> Result<(), Refused> {
+        if self.heard_of(id)?
+            && let Some(channel) = self.channels.get_mut(&id)
+        {
+            channel.sending.credit.on_limit(limit);
+            self.queue(id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_channels(&mut self, class: Class, limit: u64) {
+        let counts = self.counts_mut(class);
+        counts.allowed = counts.allowed.max(limit);
+    }
+
+    // What became of what was sent.
+
+    pub(crate) fn on_data_acked(&mut self, sent: DataSent, capacity: usize) {
+        let Some(channel) = self.channels.get_mut(&sent.channel) else { return };
+        self.delivered += channel.sending.on_acked(sent.start..sent.end, sent.fin);
+        if channel.sending.take_writable(capacity) {
+            self.notices.push_back(Notice::Writable(sent.channel));
+        }
+        self.forget_if_done(sent.channel);
+    }
+
+    pub(crate) fn on_data_lost(&mut self, sent: DataSent) {
+        if let Some(channel) = self.channels.get_mut(&sent.channel) {
+            channel.sending.on_lost(sent.start..sent.end, sent.fin);
+            self.queue(sent.channel);
+        }
+    }
+
+    pub(crate) fn on_control_acked(&mut self, control: Control) {
+        if let Control::Reset(id) = control
+            && let Some(channel) = self.channels.get_mut(&id)
+        {
+            channel.sending.on_reset_acked();
+            self.forget_if_done(id);
+        }
+    }
+
+    pub(crate) fn on_control_lost(&mut self, control: Control) {
+        if control != Control::Ping {
+            self.due.insert(control);
+        }
+    }
+
+    // What is to be sent.
+
+    /// Whether there is anything to send, if the network allows.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.due.is_empty() || self.turns.iter().any(|queue| !queue.is_empty())
+    }
+
+    /// Writes control frames that are due while they fit below `limit` bytes of `buffer`.
+    pub(crate) fn emit_control(&mut self, buffer: &mut Vec<u8>, limit: usize, mut sent: impl FnMut(Control)) {
+        while let Some(&control) = self.due.first() {
+            let before = buffer.len();
+            if let Some(frame) = self.control_frame(control) {
+                frame.emit(buffer);
+                if buffer.len() > limit {
+                    buffer.truncate(before);
+                    return;
+                }
+                sent(control);
+            }
+            self.due.remove(&control);
+        }
+    }
+
+    /// Writes channel data while it fits below `limit` bytes of `buffer`: the most urgent class first, channels of a class in turn.
+    pub(crate) fn emit_data(&mut self, buffer: &mut Vec<u8>, limit: usize, mut sent: impl FnMut(DataSent)) {
+        for turns in &mut self.turns {
+            while let Some(&id) = turns.front() {
+                let room = limit.saturating_sub(buffer.len());
+                let Some(channel) = self.channels.get_mut(&id) else {
+                    turns.pop_front();
+                    continue;
+                };
+                let sending = &mut channel.sending;
+                let first_unsent = sending.buffer.first_unsent();
+                let credit = sending.credit.limit().min(first_unsent.saturating_add(self.send_credit.available()));
+                if !sending.is_live() || !sending.buffer.has_pending(credit) {
+                    sending.queued = false;
+                    turns.pop_front();
+                    continue;
+                }
+                let header = frame::chan_header_len(id, first_unsent, room);
+                if room <= header {
+                    return;
+                }
+                let Some(chunk) = sending.buffer.next(room - header, credit) else {
+                    sending.queued = false;
+                    turns.pop_front();
+                    continue;
+                };
+                frame::put_chan_header(buffer, id, chunk.offset, chunk.len, chunk.fin);
+                sending.buffer.copy_to(chunk.offset, chunk.len, buffer);
+                let end = chunk.offset + chunk.len as u64;
+                if end > first_unsent {
+                    self.send_credit.on_sent(end - first_unsent);
+                    sending.credit.on_sent(end - first_unsent);
+                }
+                sent(DataSent { channel: id, start: chunk.offset, end, fin: chunk.fin });
+                // One packet's worth a turn, so that channels of a class share.
+                turns.rotate_left(1);
+            }
+        }
+    }
+
+    fn control_frame(&mut self, control: Control) -> Option<Frame<'static>> {
+        match control {
+            Control::Ping => Some(Frame::Ping),
+            Control::ConnectionCredit => Some(Frame::MaxData { limit: self.receive_credit.limit() }),
+            Control::Channels(class) => {
+                Some(Frame::MaxChans { class, limit: self.counts_mut(class).granted })
+            }
+            Control::Reset(id) => match self.channels.get(&id)?.sending.state {
+                SendState::Reset(code) => Some(Frame::Reset {
+                    channel: id,
+                    code,
+                    final_offset: self.channels.get(&id)?.sending.buffer.first_unsent(),
+                }),
+                SendState::Open | SendState::Finished | SendState::Done => None,
+            },
+            Control::Stop(id) => {
+                let code = self.channels.get(&id)?.receiving.stop_code()?;
+                Some(Frame::Stop { channel: id, code })
+            }
+            Control::ChannelCredit(id) => {
+                let receiving = &self.channels.get(&id)?.receiving;
+                receiving
+                    .wants_credit()
+                    .then(|| Frame::MaxChan { channel: id, limit: receiving.credit.limit() })
+            }
+        }
+    }
+
+    // Helpers.
+
+    /// Makes sure that a channel which the other side may talk of exists. `false`: it is over, the frame says nothing new.
+    fn heard_of(&mut self, id: ChannelId) -> Result<bool, Refused> {
+        if self.channels.contains_key(&id) {
+            return Ok(true);
+        }
+        let initiator = self.initiator;
+        let counts = self.counts_mut(id.class());
+        if id.opened_by_initiator() == initiator {
+            return if id.index() < counts.opened {
+                Ok(false)
+            } else {
+                Err(Refused::Violation("a channel that was never opened"))
+            };
+        }
+        if id.index() < counts.accepted {
+            return Ok(false);
+        }
+        if id.index() >= counts.granted {
+            return Err(Refused::Violation("more channels than allowed"));
+        }
+        // Opening one opens all before it (RFC 9000 §3.2): their frames may be behind.
+        let fresh = counts.accepted..=id.index();
+        counts.accepted = id.index() + 1;
+        for index in fresh {
+            self.insert(ChannelId::new(!initiator, id.class(), index));
+        }
+        Ok(true)
+    }
+
+    fn arrived(
+        &mut self,
+        now: Instant,
+        rtt: Duration,
+        id: ChannelId,
+        end: u64,
+        take: impl FnOnce(&mut Receiving) -> Result<Arrived, Refused>,
+    ) -> Result<(), Refused> {
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let newly = end.saturating_sub(channel.receiving.highest());
+        if self.receive_credit.highest().saturating_add(newly) > self.receive_credit.limit() {
+            return Err(Refused::Violation("more than the connection's credit"));
+        }
+        let arrived = take(&mut channel.receiving)?;
+        self.receive_credit
+            .on_received_more(arrived.newly)
+            .map_err(|_| Refused::Violation("more than the connection's credit"))?;
+        if arrived.news {
+            self.notices.push_back(Notice::Readable(id));
+        }
+        self.give_back(now, rtt, arrived.discarded);
+        self.forget_if_done(id);
+        Ok(())
+    }
+
+    /// The connection's credit for bytes that were read, or that nobody will read.
+    fn give_back(&mut self, now: Instant, rtt: Duration, bytes: u64) {
+        if bytes > 0 && self.receive_credit.on_consumed(bytes, now, rtt).is_some() {
+            self.due.insert(Control::ConnectionCredit);
+        }
+    }
+
+    fn insert(&mut self, id: ChannelId) {
+        let receiving = Receiving::new(
+            INITIAL_CHANNEL_WINDOW.min(self.limits.max_channel_window),
+            self.limits.max_channel_window,
+        );
+        self.channels.insert(id, Channel { sending: Sending::new(self.channel_credit), receiving });
+    }
+
+    fn queue(&mut self, id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        if !channel.sending.queued {
+            channel.sending.queued = true;
+            let [control, chat, request, bulk] = &mut self.turns;
+            match id.class() {
+                Class::Control => control,
+                Class::Chat => chat,
+                Class::Request => request,
+                Class::Bulk => bulk,
+            }
+            .push_back(id);
+        }
+    }
+
+    fn forget_if_done(&mut self, id: ChannelId) {
+        if !self.channels.get(&id).is_some_and(|channel| channel.sending.is_done() && channel.receiving.is_done()) {
+            return;
+        }
+        self.channels.remove(&id);
+        if id.opened_by_initiator() != self.initiator {
+            let step = (self.limits.max_channels / 4).max(1);
+            let max_channels = self.limits.max_channels;
+            let counts = self.counts_mut(id.class());
+            counts.over += 1;
+            // A quarter of the allowance at a time: one frame for many channels.
+            if counts.over.saturating_add(max_channels) >= counts.granted.saturating_add(step) {
+                counts.granted = counts.over + max_channels;
+                self.due.insert(Control::Channels(id.class()));
+            }
+        }
+    }
+
+    const fn counts_mut(&mut self, class: Class) -> &mut Counts {
+        let [control, chat, request, bulk] = &mut self.counts;
+        match class {
+            Class::Control => control,
+            Class::Chat => chat,
+            Class::Request => request,
+            Class::Bulk => bulk,
+        }
+    }
+}

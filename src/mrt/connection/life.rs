@@ -1,0 +1,549 @@
+//! A connection's life: setup, live, closing, over. What the endpoint calls.
+
+use super::closing::{Closing, VIOLATION};
+use super::live::{Entropy, Live};
+use super::receive::Verdict;
+use super::setup::{CALLEE_PATIENCE, Repeat, Setup};
+use crate::machine::{Ecn, Transmit};
+use crate::mrt::api::{
+    ChannelId, Class, CloseReason, Config, ConnectTo, ConnectionHandle, ConnectionStats, Event, PublicKey, ReceiveError,
+    Received, SecretId, SendError, SharedSecret, StaticKey,
+};
+use crate::mrt::channel::set::Notice;
+use crate::mrt::crypto::noise::{Handshake, HandshakeFailed};
+use crate::mrt::crypto::parameters::Parameters;
+use crate::mrt::recovery::congestion::Controller;
+use crate::mrt::wire::{Cid, Clear, DataHeader, Pattern};
+use crate::time::{Duration, Instant};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// The least time between two hints that the other side's address refuses.
+const HINT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// One connection, from its first datagram to its last.
+pub(crate) struct Connection {
+    handle: ConnectionHandle,
+    initiator: bool,
+    local_cid: Cid,
+    /// Where the other side is, until there is a path.
+    first_remote: SocketAddr,
+    began: Instant,
+    handshake: Option<Duration>,
+    setup: Setup,
+    live: Option<Box<Live>>,
+    closing: Option<Closing>,
+    over: bool,
+    /// A datagram of the setup that answers one that came.
+    reply_due: bool,
+    entropy_seed: [u8; 32],
+    /// When those above were last told that the other side's address refuses.
+    hinted: Option<Instant>,
+    events: VecDeque<Event>,
+}
+
+/// A stranger's request, as far as it could be read.
+pub(crate) struct Request<'a> {
+    pub(crate) from: SocketAddr,
+    pub(crate) cid: Cid,
+    pub(crate) pattern: Pattern,
+    pub(crate) noise: &'a [u8],
+}
+
+/// Seeds for one connection.
+pub(crate) struct Seeds {
+    pub(crate) handshake: [u8; 32],
+    pub(crate) entropy: [u8; 32],
+}
+
+impl Connection {
+    /// The caller's side.
+    pub(crate) fn connect(
+        now: Instant,
+        config: &Config,
+        handle: ConnectionHandle,
+        local_cid: Cid,
+        remote: SocketAddr,
+        to: &ConnectTo,
+        timeout: Duration,
+        seeds: Seeds,
+    ) -> Result<Self, HandshakeFailed> {
+        let mut payload = Vec::new();
+        let (pattern, key, secret) = match to {
+            ConnectTo::Unknown => (Pattern::XX, None, None),
+            ConnectTo::Known(key) => (Pattern::IK, Some(key), None),
+            ConnectTo::Invited { key, id, secret } => {
+                payload.extend_from_slice(&id.0);
+                (Pattern::IKpsk2, Some(key), Some(secret))
+            }
+        };
+        // The first message of XX is not sealed: our limits wait for the third.
+        if pattern != Pattern::XX {
+            Live::parameters(config).emit(&mut payload);
+        }
+        let mut handshake =
+            Handshake::initiator(pattern, &config.static_key, &config.application, key, secret, seeds.handshake)?;
+        let noise = handshake.write(&payload)?;
+        let setup = Setup::ExpectAccept {
+            handshake: Box::new(handshake),
+            pattern,
+            noise,
+            cookie: Vec::new(),
+            repeat: Repeat::new(now, now + timeout),
+        };
+        Ok(Self::new(now, handle, true, local_cid, remote, setup, seeds.entropy))
+    }
+
+    /// The callee's side: reads the caller's first message. `secret_of`: the shared secret with that name, if we know it.
+    pub(crate) fn accept(
+        now: Instant,
+        config: &Config,
+        handle: ConnectionHandle,
+        local_cid: Cid,
+        request: &Request<'_>,
+        secret_of: impl FnOnce(SecretId) -> Option<SharedSecret>,
+        seeds: Seeds,
+    ) -> Result<Self, HandshakeFailed> {
+        let mut handshake =
+            Handshake::responder(request.pattern, &config.static_key, &config.application, seeds.handshake)?;
+        let payload = handshake.read(request.noise)?;
+        let mut parameters = payload.as_slice();
+        let mut secret_id = None;
+        if request.pattern == Pattern::IKpsk2 {
+            let (id, rest) = payload.split_first_chunk().ok_or(HandshakeFailed)?;
+            let id = SecretId(*id);
+            handshake.set_secret(&secret_of(id).ok_or(HandshakeFailed)?)?;
+            (secret_id, parameters) = (Some(id), rest);
+        }
+        let mut ours = Vec::new();
+        Live::parameters(config).emit(&mut ours);
+        let noise = handshake.write(&ours)?;
+        let mut accept = Vec::new();
+        Clear::Acon { to: request.cid, from: local_cid, noise: &noise }.emit(&mut accept);
+        let until = now + CALLEE_PATIENCE;
+        if request.pattern == Pattern::XX {
+            let setup = Setup::ExpectThird { handshake: Box::new(handshake), accept, until };
+            let mut connection = Self::new(now, handle, false, local_cid, request.from, setup, seeds.entropy);
+            connection.reply_due = true;
+            return Ok(connection);
+        }
+        let parameters = Parameters::parse(parameters).map_err(|_| HandshakeFailed)?;
+        let setup = Setup::ExpectProof { accept, until };
+        let mut connection = Self::new(now, handle, false, local_cid, request.from, setup, seeds.entropy);
+        connection.go_live(now, config, request.from, request.cid, handshake, &parameters, secret_id)?;
+        connection.reply_due = true;
+        Ok(connection)
+    }
+
+    fn new(
+        now: Instant,
+        handle: ConnectionHandle,
+        initiator: bool,
+        local_cid: Cid,
+        first_remote: SocketAddr,
+        setup: Setup,
+        entropy_seed: [u8; 32],
+    ) -> Self {
+        Self {
+            handle,
+            initiator,
+            local_cid,
+            first_remote,
+            began: now,
+            handshake: None,
+            setup,
+            live: None,
+            closing: None,
+            over: false,
+            reply_due: false,
+            entropy_seed,
+            hinted: None,
+            events: VecDeque::new(),
+        }
+    }
+
+    // What arrives.
+
+    /// The same request came again: our answer was lost.
+    pub(crate) const fn on_repeated_request(&mut self) {
+        self.reply_due = matches!(self.setup, Setup::ExpectThird { .. } | Setup::ExpectProof { .. });
+    }
+
+    /// The other side wants to see a cookie first.
+    pub(crate) fn on_retry(&mut self, now: Instant, shown: &[u8]) {
+        if let Setup::ExpectAccept { cookie, repeat, .. } = &mut self.setup
+            && cookie.is_empty()
+        {
+            cookie.extend_from_slice(shown);
+            *repeat = Repeat::new(now, repeat.until);
+        }
+    }
+
+    /// The second message, or the third.
+    pub(crate) fn on_accept(&mut self, now: Instant, config: &Config, from: SocketAddr, cid: Cid, noise: &[u8]) {
+        // A message that does not read leaves everything as it was: anyone can send one.
+        let _: Result<(), HandshakeFailed> = self.try_accept(now, config, from, cid, noise);
+    }
+
+    fn try_accept(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        from: SocketAddr,
+        cid: Cid,
+        noise: &[u8],
+    ) -> Result<(), HandshakeFailed> {
+        match &mut self.setup {
+            Setup::ExpectAccept { handshake, .. } => {
+                let payload = handshake.read(noise)?;
+                let parameters = Parameters::parse(&payload).map_err(|_| HandshakeFailed)?;
+                self.on_second(now, config, from, cid, &parameters)
+            }
+            Setup::ExpectThird { handshake, .. } => {
+                let payload = handshake.read(noise)?;
+                let parameters = Parameters::parse(&payload).map_err(|_| HandshakeFailed)?;
+                let Setup::ExpectThird { handshake, .. } = core::mem::replace(&mut self.setup, Setup::Done) else {
+                    return Err(HandshakeFailed);
+                };
+                self.go_live(now, config, from, cid, *handshake, &parameters, None)?;
+                self.on_connected(now);
+                Ok(())
+            }
+            Setup::ExpectSealed { .. } | Setup::ExpectProof { .. } | Setup::Done => Ok(()),
+        }
+    }
+
+    /// The caller has read the second message, and that changed the handshake for good.
+    fn on_second(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        from: SocketAddr,
+        cid: Cid,
+        parameters: &Parameters,
+    ) -> Result<(), HandshakeFailed> {
+        let Setup::ExpectAccept { mut handshake, pattern, repeat, .. } =
+            core::mem::replace(&mut self.setup, Setup::Done)
+        else {
+            return Err(HandshakeFailed);
+        };
+        if pattern == Pattern::XX {
+            let mut ours = Vec::new();
+            Live::parameters(config).emit(&mut ours);
+            let noise = handshake.write(&ours)?;
+            let mut third = Vec::new();
+            Clear::Acon { to: cid, from: self.local_cid, noise: &noise }.emit(&mut third);
+            self.setup = Setup::ExpectSealed { third, repeat: Repeat::new(now, repeat.until) };
+        }
+        self.go_live(now, config, from, cid, *handshake, parameters, None)?;
+        if let (Some(sent_at), Some(live)) = (repeat.left_once, &mut self.live) {
+            live.path.rtt.update(now, now.saturating_since(sent_at), Duration::ZERO);
+        }
+        self.on_connected(now);
+        if let Some(live) = &mut self.live {
+            // The callee waits for something sealed, and nobody may have anything to say.
+            live.channels.ping();
+        }
+        Ok(())
+    }
+
+    /// A sealed packet with our id.
+    pub(crate) fn on_data(&mut self, now: Instant, from: SocketAddr, ecn: Ecn, header: DataHeader, datagram: &mut [u8]) {
+        let Some(live) = &mut self.live else { return };
+        if let Some(closing) = &mut self.closing {
+            closing.on_packet();
+            return;
+        }
+        let verdict = live.handle_packet(now, from, ecn, header, datagram);
+        if verdict == Verdict::Ignored {
+            return;
+        }
+        match core::mem::replace(&mut self.setup, Setup::Done) {
+            Setup::ExpectProof { .. } => {
+                self.on_connected(now);
+            }
+            Setup::ExpectSealed { .. } | Setup::Done => {}
+            // Without keys nothing is authentic: these two cannot be here.
+            setup @ (Setup::ExpectAccept { .. } | Setup::ExpectThird { .. }) => self.setup = setup,
+        }
+        match verdict {
+            Verdict::Ignored | Verdict::Taken { moved: false } => {}
+            Verdict::Taken { moved: true } => {
+                if let Some(live) = &self.live {
+                    self.events.push_back(Event::Moved { connection: self.handle, remote: live.path.remote });
+                }
+            }
+            Verdict::Closed { code, reason } => {
+                self.collect_notices();
+                self.end(CloseReason::Remote { code, reason });
+            }
+            Verdict::Violation(what) => {
+                self.say_goodbye(now, VIOLATION, what);
+                self.events.push_back(Event::Lost { connection: self.handle, reason: CloseReason::Violation(what) });
+            }
+        }
+        self.collect_notices();
+    }
+
+    /// The system says that nobody listens there. Believed only of a connection that is being made: a living one is not harmed by
+    /// it, but those above may want to look.
+    pub(crate) fn on_unreachable(&mut self, now: Instant, to: SocketAddr) {
+        match &self.live {
+            None if matches!(self.setup, Setup::ExpectAccept { .. }) && to == self.first_remote => {
+                self.end(CloseReason::Refused);
+            }
+            Some(live) if live.path.remote == to && self.closing.is_none() => {
+                if self.hinted.is_none_or(|at| now.saturating_since(at) >= HINT_INTERVAL) {
+                    self.hinted = Some(now);
+                    self.events.push_back(Event::Unreachable { connection: self.handle });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    // What the clock says.
+
+    pub(crate) fn poll_timeout(&self, config: &Config) -> Option<Instant> {
+        if self.over {
+            return None;
+        }
+        if let Some(closing) = &self.closing {
+            return Some(closing.until);
+        }
+        let live = self.live.as_ref().and_then(|live| live.poll_timeout(config));
+        self.setup.deadline().into_iter().chain(live).min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, config: &Config) {
+        if let Some(closing) = &self.closing {
+            self.over |= closing.until <= now;
+            return;
+        }
+        if self.setup.until().is_some_and(|until| until <= now) {
+            let reason = if self.live.is_some() && self.initiator { CloseReason::TimedOut } else { CloseReason::NoAnswer };
+            self.end(reason);
+            return;
+        }
+        if let Some(live) = &mut self.live
+            && let Some(reason) = live.handle_timeout(now, config)
+        {
+            self.end(reason);
+        }
+    }
+
+    // What leaves.
+
+    pub(crate) fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
+        if self.over {
+            return None;
+        }
+        if let (Some(closing), Some(live)) = (&mut self.closing, &mut self.live) {
+            return live.transmit_close(now, closing, buffer);
+        }
+        if let Some(to) = self.transmit_setup(now, buffer) {
+            return Some(Transmit { to, ecn: Ecn::NotCapable, segment_size: buffer.len() });
+        }
+        // A callee's address is not proven before the caller has sealed something: only the answer goes there.
+        if matches!(self.setup, Setup::ExpectProof { .. }) {
+            return None;
+        }
+        self.live.as_mut()?.poll_transmit(now, buffer)
+    }
+
+    fn transmit_setup(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<SocketAddr> {
+        match &mut self.setup {
+            Setup::ExpectAccept { pattern, noise, cookie, repeat, .. } => {
+                if repeat.next > now {
+                    return None;
+                }
+                repeat.on_sent(now);
+                Clear::Rcon { pattern: *pattern, from: self.local_cid, cookie, noise }.emit(buffer);
+                Some(self.first_remote)
+            }
+            Setup::ExpectSealed { third, repeat } => {
+                if repeat.next > now {
+                    return None;
+                }
+                repeat.on_sent(now);
+                buffer.extend_from_slice(third);
+                Some(self.live.as_ref().map_or(self.first_remote, |live| live.path.remote))
+            }
+            Setup::ExpectThird { accept, .. } | Setup::ExpectProof { accept, .. } => {
+                if !core::mem::take(&mut self.reply_due) {
+                    return None;
+                }
+                buffer.extend_from_slice(accept);
+                Some(self.first_remote)
+            }
+            Setup::Done => None,
+        }
+    }
+
+    // What the application does.
+
+    pub(crate) fn open_channel(&mut self, class: Class) -> Result<ChannelId, SendError> {
+        self.writable()?.channels.open(class)
+    }
+
+    pub(crate) fn send(&mut self, channel: ChannelId, data: &mut Bytes) -> Result<usize, SendError> {
+        let live = self.writable()?;
+        let capacity = live.send_capacity();
+        live.channels.send(channel, data, capacity)
+    }
+
+    pub(crate) fn finish(&mut self, channel: ChannelId) -> Result<(), SendError> {
+        self.writable()?.channels.finish(channel)
+    }
+
+    pub(crate) fn reset(&mut self, now: Instant, channel: ChannelId, code: u32) -> Result<(), SendError> {
+        let live = self.writable()?;
+        let rtt = live.rtt();
+        live.channels.reset(now, rtt, channel, code)
+    }
+
+    pub(crate) fn receive(&mut self, now: Instant, channel: ChannelId) -> Result<Received, ReceiveError> {
+        let live = self.live.as_mut().filter(|_| self.closing.is_none()).ok_or(ReceiveError::NotConnected)?;
+        let rtt = live.rtt();
+        live.channels.receive(now, rtt, channel)
+    }
+
+    pub(crate) fn unacknowledged(&self, channel: ChannelId) -> usize {
+        self.live.as_ref().map_or(0, |live| live.channels.unacknowledged(channel))
+    }
+
+    pub(crate) fn ping(&mut self, now: Instant) {
+        if let Ok(live) = self.writable() {
+            live.last_pinged = now;
+            live.channels.ping();
+        }
+    }
+
+    pub(crate) fn close(&mut self, now: Instant, code: u32, reason: &str) {
+        if self.closing.is_some() || self.over {
+            return;
+        }
+        self.say_goodbye(now, code, reason);
+        self.events.push_back(Event::Lost { connection: self.handle, reason: CloseReason::Local });
+    }
+
+    pub(crate) fn stats(&self, now: Instant) -> ConnectionStats {
+        let mut stats = ConnectionStats {
+            remote: self.first_remote,
+            rtt: Duration::ZERO,
+            min_rtt: None,
+            silent_for: now.saturating_since(self.began),
+            handshake: self.handshake,
+            sent_packets: 0,
+            sent_bytes: 0,
+            lost_packets: 0,
+            delivered_bytes: 0,
+            congestion_window: 0,
+            in_flight: 0,
+            mtu: super::BASE_DATAGRAM,
+        };
+        if let Some(live) = &self.live {
+            stats.remote = live.path.remote;
+            stats.rtt = live.rtt();
+            stats.min_rtt = live.path.rtt.min();
+            stats.silent_for = now.saturating_since(live.last_heard);
+            stats.sent_packets = live.counters.sent_packets;
+            stats.sent_bytes = live.counters.sent_bytes;
+            stats.lost_packets = live.counters.lost_packets;
+            stats.delivered_bytes = live.channels.delivered();
+            stats.congestion_window = live.path.congestion.window();
+            stats.in_flight = live.ledger.bytes_in_flight();
+            stats.mtu = live.path.mtu.current();
+        }
+        stats
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether the endpoint may forget it.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Whether a stranger's connection has not proven itself.
+    pub(crate) const fn is_half_open(&self) -> bool {
+        matches!(self.setup, Setup::ExpectThird { .. } | Setup::ExpectProof { .. })
+    }
+
+    /// Whether its close has yet to leave.
+    pub(crate) fn has_last_words(&self) -> bool {
+        self.closing.as_ref().is_some_and(|closing| closing.due)
+    }
+
+    // Transitions.
+
+    fn go_live(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        remote: SocketAddr,
+        cid: Cid,
+        handshake: Handshake,
+        parameters: &Parameters,
+        secret: Option<SecretId>,
+    ) -> Result<(), HandshakeFailed> {
+        let entropy = Entropy::new(self.entropy_seed);
+        let outcome = handshake.finish()?;
+        let live = Live::new(now, config, self.initiator, remote, cid, outcome, parameters, secret, entropy);
+        self.live = Some(Box::new(live));
+        Ok(())
+    }
+
+    fn on_connected(&mut self, now: Instant) {
+        let Some(live) = &self.live else { return };
+        self.handshake = Some(now.saturating_since(self.began));
+        self.events.push_back(Event::Connected {
+            connection: self.handle,
+            remote: live.path.remote,
+            key: live.remote_key,
+            initiator: self.initiator,
+            secret: live.secret,
+            binding: live.binding,
+        });
+    }
+
+    fn say_goodbye(&mut self, now: Instant, code: u32, reason: &str) {
+        match &self.live {
+            Some(live) if !matches!(self.setup, Setup::ExpectProof { .. }) => {
+                self.closing = Some(Closing::new(now, live.path.probe_timeout(0), code, reason));
+            }
+            // Without keys, or to an address that is not proven, there is nothing to say.
+            _ => self.over = true,
+        }
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        if !self.over {
+            self.over = true;
+            // Nobody was told of a stranger that never proved itself.
+            if !self.is_half_open() {
+                self.events.push_back(Event::Lost { connection: self.handle, reason });
+            }
+        }
+    }
+
+    fn collect_notices(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        while let Some(notice) = live.channels.poll_notice() {
+            self.events.push_back(match notice {
+                Notice::Readable(channel) => Event::Readable { connection: self.handle, channel },
+                Notice::Writable(channel) => Event::Writable { connection: self.handle, channel },
+            });
+        }
+    }
+
+    fn writable(&mut self) -> Result<&mut Live, SendError> {
+        match &mut self.live {
+            Some(live) if self.closing.is_none() && !self.over => Ok(live),
+            _ => Err(SendError::NotConnected),
+        }
+    }
+}

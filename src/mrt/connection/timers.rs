@@ -1,0 +1,81 @@
+//! When to wake, and for what.
+
+use super::live::Live;
+use crate::mrt::api::{CloseReason, Config};
+use crate::mrt::recovery::congestion::Controller;
+use crate::time::Instant;
+
+/// Everything that happens by the clock once there are keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// When nothing authentic came for too long: the connection is lost.
+    Idle,
+    /// When the line has been quiet: a ping keeps the NATs open and shows whether the other side lives.
+    KeepAlive,
+    /// When the oldest packet in flight is late enough to be called lost.
+    Loss,
+    /// When nothing at all was acknowledged for the probe timeout: ask what arrived.
+    Probe,
+    /// When an acknowledgement has waited long enough.
+    Ack,
+    /// When the pacer lets the next packet go.
+    Pace,
+    /// When a challenge to a new address is to be repeated.
+    Challenge,
+    /// When a larger datagram is to be tried again.
+    Mtu,
+}
+
+impl Live {
+    /// Every timer with its time.
+    fn timers(&self, config: &Config) -> [(Timer, Option<Instant>); 8] {
+        let loss = self.ledger.loss_deadline();
+        let probe = self
+            .ledger
+            .last_ack_eliciting_sent_at()
+            .filter(|_| loss.is_none() && self.ledger.has_ack_eliciting_in_flight())
+            .map(|sent_at| sent_at + self.path.probe_timeout(self.timeouts));
+        let keep_alive = config.keep_alive.map(|interval| self.last_heard.max(self.last_pinged) + interval);
+        [
+            (Timer::Idle, Some(self.last_heard + config.idle_timeout)),
+            (Timer::KeepAlive, keep_alive),
+            (Timer::Loss, loss),
+            (Timer::Probe, probe),
+            (Timer::Ack, self.acks.due()),
+            (Timer::Pace, self.paced_until),
+            (Timer::Challenge, self.probe.as_ref().and_then(|probe| probe.next)),
+            (Timer::Mtu, self.path.mtu.poll_timeout()),
+        ]
+    }
+
+    /// When the next timer runs out.
+    pub(super) fn poll_timeout(&self, config: &Config) -> Option<Instant> {
+        self.timers(config).iter().filter_map(|(_, at)| *at).min()
+    }
+
+    /// Does what is due. `Some`: the connection is lost.
+    pub(super) fn handle_timeout(&mut self, now: Instant, config: &Config) -> Option<CloseReason> {
+        for (timer, at) in self.timers(config) {
+            if at.is_none_or(|at| at > now) {
+                continue;
+            }
+            match timer {
+                Timer::Idle => return Some(CloseReason::TimedOut),
+                Timer::KeepAlive => {
+                    self.last_pinged = now;
+                    self.channels.ping();
+                }
+                Timer::Loss => self.detect_lost(now),
+                Timer::Probe => {
+                    self.timeouts = self.timeouts.saturating_add(1);
+                    // RFC 9002 §6.2.4: two, so that the loss of one is not one more timeout.
+                    self.probes_due = 2;
+                }
+                Timer::Pace => self.paced_until = None,
+                // These are looked at when the next packet is built.
+                Timer::Ack | Timer::Challenge | Timer::Mtu => {}
+            }
+        }
+        None
+    }
+}

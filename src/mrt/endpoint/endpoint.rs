@@ -1,0 +1,381 @@
+//! The endpoint: a value with the verbs of the transport.
+
+use super::schedule::Schedule;
+use crate::machine::{Datagram, Machine, Transmit};
+use crate::mrt::api::{
+    ChannelId, Class, Config, ConnectError, ConnectTo, ConnectionHandle, ConnectionStats, Event, PublicKey, ReceiveError,
+    Received, SecretId, SendError, SharedSecret,
+};
+use crate::mrt::connection::{Connection, Seeds};
+use crate::mrt::crypto::cookie::CookieJar;
+use crate::mrt::wire::{Cid, Clear};
+use crate::time::{Duration, Instant};
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+/// Datagrams outside of any connection that wait to be sent, at most.
+const MAX_OUTGOING: usize = 256;
+
+/// Many connections on one socket. A value: see [`Machine`] for how it is run.
+///
+/// ```
+/// use anjer::machine::{Datagram, Ecn, Machine};
+/// use anjer::mrt::{Class, Config, ConnectTo, Endpoint, Event, Received, StaticKey};
+/// use anjer::time::{Duration, Instant};
+/// use std::net::SocketAddr;
+///
+/// let alice_at: SocketAddr = "192.0.2.1:1000".parse().unwrap();
+/// let bob_at: SocketAddr = "192.0.2.2:2000".parse().unwrap();
+/// let mut alice = Endpoint::new(Config::new(StaticKey::from_bytes([1; 32]), b"example"), [1; 32]);
+/// let mut bob = Endpoint::new(Config::new(StaticKey::from_bytes([2; 32]), b"example"), [2; 32]);
+///
+/// let now = Instant::ZERO;
+/// let to_bob = alice.connect(now, bob_at, ConnectTo::Known(bob.public_key()), Duration::from_secs(5)).unwrap();
+///
+/// /// A network without delay: hands over datagrams until nobody has any.
+/// fn exchange(now: Instant, alice: (&mut Endpoint, SocketAddr), bob: (&mut Endpoint, SocketAddr)) {
+///     let mut buffer = Vec::new();
+///     loop {
+///         let mut idle = true;
+///         for (from, to) in [(0, 1), (1, 0)] {
+///             let mut ends = [(&mut *alice.0, alice.1), (&mut *bob.0, bob.1)];
+///             while let Some(transmit) = ends[from].0.poll_transmit(now, &mut buffer) {
+///                 idle = false;
+///                 let sender = ends[from].1;
+///                 for datagram in buffer.chunks_mut(transmit.segment_size) {
+///                     ends[to].0.handle_datagram(now, Datagram { from: sender, ecn: Ecn::NotCapable, contents: datagram });
+///                 }
+///                 buffer.clear();
+///             }
+///         }
+///         if idle {
+///             return;
+///         }
+///     }
+/// }
+///
+/// exchange(now, (&mut alice, alice_at), (&mut bob, bob_at));
+/// assert!(matches!(alice.poll_event(), Some(Event::Connected { .. })));
+/// assert!(matches!(bob.poll_event(), Some(Event::Connected { .. })));
+///
+/// let channel = alice.open_channel(to_bob, Class::Chat).unwrap();
+/// alice.send(to_bob, channel, &mut "hello".into()).unwrap();
+/// exchange(now, (&mut alice, alice_at), (&mut bob, bob_at));
+/// let Some(Event::Readable { connection, channel }) = bob.poll_event() else { panic!("something to read") };
+/// assert_eq!(bob.receive(now, connection, channel), Ok(Received::Bytes("hello".into())));
+/// ```
+pub struct Endpoint {
+    pub(super) config: Config,
+    pub(super) random: StdRng,
+    pub(super) cookies: CookieJar,
+    pub(super) secrets: BTreeMap<SecretId, SharedSecret>,
+    pub(super) listens_to_strangers: bool,
+    pub(super) connections: BTreeMap<ConnectionHandle, Entry>,
+    pub(super) by_cid: BTreeMap<Cid, ConnectionHandle>,
+    /// Strangers' requests and the connections they became.
+    pub(super) by_request: BTreeMap<(SocketAddr, Cid), ConnectionHandle>,
+    pub(super) half_open: usize,
+    pub(super) outgoing: VecDeque<(SocketAddr, Vec<u8>)>,
+    pub(super) schedule: Schedule,
+    pub(super) events: VecDeque<Event>,
+    next_handle: u64,
+}
+
+/// A connection and the names it is known by.
+pub(super) struct Entry {
+    pub(super) connection: Connection,
+    pub(super) cid: Cid,
+    pub(super) request: Option<(SocketAddr, Cid)>,
+    /// Whether it counts among the half-open.
+    pub(super) half_open: bool,
+}
+
+impl Endpoint {
+    /// An endpoint without connections. `seed` has to be secret and used once; a simulation takes a known one.
+    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        let mut random = StdRng::from_seed(seed);
+        let mut cookie_key = [0; 32];
+        random.fill_bytes(&mut cookie_key);
+        Self {
+            config,
+            random,
+            cookies: CookieJar::new(cookie_key),
+            secrets: BTreeMap::new(),
+            listens_to_strangers: true,
+            connections: BTreeMap::new(),
+            by_cid: BTreeMap::new(),
+            by_request: BTreeMap::new(),
+            half_open: 0,
+            outgoing: VecDeque::new(),
+            schedule: Schedule::default(),
+            events: VecDeque::new(),
+            next_handle: 0,
+        }
+    }
+
+    /// The key that others know this endpoint by.
+    pub fn public_key(&self) -> PublicKey {
+        self.config.static_key.public()
+    }
+
+    /// Starts a connection, which ends in [`Event::Connected`], or in [`Event::Lost`] after `timeout` at the latest.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        to: ConnectTo,
+        timeout: Duration,
+    ) -> Result<ConnectionHandle, ConnectError> {
+        if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
+            return Err(ConnectError::BadAddress);
+        }
+        if self.connections.len() >= self.config.max_connections {
+            return Err(ConnectError::TooMany);
+        }
+        match &to {
+            ConnectTo::Known(key) | ConnectTo::Invited { key, .. } if *key == self.public_key() => {
+                return Err(ConnectError::Ourselves);
+            }
+            ConnectTo::Unknown | ConnectTo::Known(_) | ConnectTo::Invited { .. } => {}
+        }
+        let (handle, cid, seeds) = self.draw();
+        let connection = Connection::connect(now, &self.config, handle, cid, remote, &to, timeout, seeds)
+            // Only a key that is no point on the curve fails here.
+            .map_err(|_| ConnectError::BadAddress)?;
+        self.insert(handle, Entry { connection, cid, request: None, half_open: false });
+        Ok(handle)
+    }
+
+    /// Lets callers in who prove that they know this secret, too. Whoever calls this bounds how many there are.
+    pub fn add_secret(&mut self, id: SecretId, secret: SharedSecret) {
+        self.secrets.insert(id, secret);
+    }
+
+    /// Forgets a secret. Connections that were made with it stay.
+    pub fn remove_secret(&mut self, id: SecretId) {
+        self.secrets.remove(&id);
+    }
+
+    /// Whether callers are heard that do not know our key. They are at first.
+    pub const fn listen_to_strangers(&mut self, yes: bool) {
+        self.listens_to_strangers = yes;
+    }
+
+    /// Opens a channel. The other side hears of it with the first byte.
+    pub fn open_channel(&mut self, connection: ConnectionHandle, class: Class) -> Result<ChannelId, SendError> {
+        self.entry_mut(connection).ok_or(SendError::NotConnected)?.connection.open_channel(class)
+    }
+
+    /// Takes bytes from the front of `data`, as far as the channel's buffer has room, and says how many. If not all:
+    /// [`Event::Writable`] comes when there is room.
+    pub fn send(
+        &mut self,
+        connection: ConnectionHandle,
+        channel: ChannelId,
+        data: &mut Bytes,
+    ) -> Result<usize, SendError> {
+        let taken = self.entry_mut(connection).ok_or(SendError::NotConnected)?.connection.send(channel, data)?;
+        self.schedule.wake(connection);
+        Ok(taken)
+    }
+
+    /// Nothing more will be sent on this channel.
+    pub fn finish(&mut self, connection: ConnectionHandle, channel: ChannelId) -> Result<(), SendError> {
+        self.entry_mut(connection).ok_or(SendError::NotConnected)?.connection.finish(channel)?;
+        self.schedule.wake(connection);
+        Ok(())
+    }
+
+    /// Gives up on both directions of a channel: what was not sent is dropped, the other side's `receive` says
+    /// [`ReceiveError::Reset`], its `send` [`SendError::Stopped`], both with `code`.
+    pub fn reset(
+        &mut self,
+        now: Instant,
+        connection: ConnectionHandle,
+        channel: ChannelId,
+        code: u32,
+    ) -> Result<(), SendError> {
+        self.entry_mut(connection).ok_or(SendError::NotConnected)?.connection.reset(now, channel, code)?;
+        self.schedule.wake(connection);
+        Ok(())
+    }
+
+    /// What a channel has for us. To be called until it says [`Received::Nothing`]; then [`Event::Readable`] comes again.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        connection: ConnectionHandle,
+        channel: ChannelId,
+    ) -> Result<Received, ReceiveError> {
+        let received = self.entry_mut(connection).ok_or(ReceiveError::NotConnected)?.connection.receive(now, channel);
+        // Reading gives credit, and credit is a frame.
+        self.schedule.wake(connection);
+        received
+    }
+
+    /// Bytes handed to `send` on this channel that the other side has not acknowledged.
+    pub fn unacknowledged(&self, connection: ConnectionHandle, channel: ChannelId) -> usize {
+        self.connections.get(&connection).map_or(0, |entry| entry.connection.unacknowledged(channel))
+    }
+
+    /// Asks for a sign of life. It shows in [`ConnectionStats::silent_for`].
+    pub fn ping(&mut self, now: Instant, connection: ConnectionHandle) {
+        if let Some(entry) = self.entry_mut(connection) {
+            entry.connection.ping(now);
+            self.schedule.wake(connection);
+        }
+    }
+
+    /// Tells the other side and ends the connection. What was not acknowledged by then may not arrive.
+    pub fn close(&mut self, now: Instant, connection: ConnectionHandle, code: u32, reason: &str) {
+        if let Some(entry) = self.entry_mut(connection) {
+            entry.connection.close(now, code, reason);
+            self.touched(connection);
+        }
+    }
+
+    /// A connection's numbers; `None` when it is over.
+    pub fn stats(&self, now: Instant, connection: ConnectionHandle) -> Option<ConnectionStats> {
+        self.connections.get(&connection).map(|entry| entry.connection.stats(now))
+    }
+
+    /// Sends a few bytes there, so that our NAT lets answers in.
+    pub fn punch(&mut self, to: SocketAddr) {
+        let mut tag = [0; 16];
+        self.random.fill_bytes(&mut tag);
+        self.reply(to, &Clear::Pnch { tag });
+    }
+
+    /// What happened next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether everything that had to leave has left, the last words of closed connections too.
+    pub fn is_quiet(&self) -> bool {
+        self.outgoing.is_empty() && !self.connections.values().any(|entry| entry.connection.has_last_words())
+    }
+
+    // For the folder.
+
+    /// A name, an id and seeds for a new connection.
+    pub(super) fn draw(&mut self) -> (ConnectionHandle, Cid, Seeds) {
+        let handle = ConnectionHandle(self.next_handle);
+        self.next_handle += 1;
+        let mut cid = Cid(self.random.next_u64());
+        while self.by_cid.contains_key(&cid) {
+            cid = Cid(self.random.next_u64());
+        }
+        let mut seeds = Seeds { handshake: [0; 32], entropy: [0; 32] };
+        self.random.fill_bytes(&mut seeds.handshake);
+        self.random.fill_bytes(&mut seeds.entropy);
+        (handle, cid, seeds)
+    }
+
+    pub(super) fn insert(&mut self, handle: ConnectionHandle, entry: Entry) {
+        self.by_cid.insert(entry.cid, handle);
+        if let Some(request) = entry.request {
+            self.by_request.insert(request, handle);
+        }
+        self.half_open += usize::from(entry.half_open);
+        self.connections.insert(handle, entry);
+        self.schedule.wake(handle);
+    }
+
+    pub(super) fn entry_mut(&mut self, handle: ConnectionHandle) -> Option<&mut Entry> {
+        self.connections.get_mut(&handle)
+    }
+
+    /// Something was done to a connection: its news are taken, its turn to send may have come, its end too.
+    pub(super) fn touched(&mut self, handle: ConnectionHandle) {
+        let Some(entry) = self.connections.get_mut(&handle) else { return };
+        while let Some(event) = entry.connection.poll_event() {
+            self.events.push_back(event);
+        }
+        if entry.half_open && !entry.connection.is_half_open() {
+            entry.half_open = false;
+            self.half_open -= 1;
+        }
+        if entry.connection.is_over() {
+            self.remove(handle);
+        } else {
+            self.schedule.wake(handle);
+        }
+    }
+
+    /// A datagram outside of any connection. Dropped when too many wait: it was an answer to something that can be repeated.
+    pub(super) fn reply(&mut self, to: SocketAddr, packet: &Clear<'_>) {
+        if self.outgoing.len() < MAX_OUTGOING {
+            let mut datagram = Vec::with_capacity(packet.len());
+            packet.emit(&mut datagram);
+            self.outgoing.push_back((to, datagram));
+        }
+    }
+
+    fn remove(&mut self, handle: ConnectionHandle) {
+        let Some(entry) = self.connections.remove(&handle) else { return };
+        self.by_cid.remove(&entry.cid);
+        if let Some(request) = entry.request {
+            self.by_request.remove(&request);
+        }
+        self.half_open -= usize::from(entry.half_open);
+        self.schedule.forget(handle);
+    }
+}
+
+impl Machine for Endpoint {
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
+        self.take_in(now, datagram);
+    }
+
+    fn handle_unreachable(&mut self, now: Instant, to: SocketAddr) {
+        let affected: Vec<ConnectionHandle> = self
+            .connections
+            .iter()
+            .filter(|(_, entry)| entry.connection.stats(now).remote == to)
+            .map(|(handle, _)| *handle)
+            .collect();
+        for handle in affected {
+            if let Some(entry) = self.entry_mut(handle) {
+                entry.connection.on_unreachable(now, to);
+            }
+            self.touched(handle);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some(handle) = self.schedule.take_due(now) {
+            if let Some(entry) = self.connections.get_mut(&handle) {
+                entry.connection.handle_timeout(now, &self.config);
+            }
+            self.touched(handle);
+        }
+    }
+
+    fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
+        if let Some((to, datagram)) = self.outgoing.pop_front() {
+            buffer.extend_from_slice(&datagram);
+            return Some(Transmit { to, ecn: crate::machine::Ecn::NotCapable, segment_size: datagram.len() });
+        }
+        while let Some(handle) = self.schedule.current() {
+            let Some(entry) = self.connections.get_mut(&handle) else {
+                self.schedule.rest(handle, None);
+                continue;
+            };
+            if let Some(transmit) = entry.connection.poll_transmit(now, buffer) {
+                self.schedule.next();
+                return Some(transmit);
+            }
+            let alarm = entry.connection.poll_timeout(&self.config);
+            self.schedule.rest(handle, alarm);
+        }
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.schedule.first_alarm()
+    }
+}

@@ -1,0 +1,103 @@
+//! A datagram that came: whose it is, or what is done about a stranger.
+//!
+//! Nothing is answered that is damaged, unknown, or not a request; a request of 1200 bytes gets one answer of fewer.
+
+use super::endpoint::{Endpoint, Entry};
+use crate::machine::Datagram;
+use crate::mrt::connection::{Connection, Request};
+use crate::mrt::wire::{Clear, DataHeader, PacketKind, Pattern};
+use crate::time::Instant;
+use std::net::SocketAddr;
+
+/// How many times `max_half_open` strangers may be half-open at once, even with a cookie.
+const HALF_OPEN_WITH_COOKIE: usize = 8;
+
+impl Endpoint {
+    pub(super) fn take_in(&mut self, now: Instant, datagram: Datagram<'_>) {
+        let Datagram { from, ecn, contents } = datagram;
+        match contents.first().copied().and_then(PacketKind::of) {
+            Some(PacketKind::Data) => {
+                let Ok(header) = DataHeader::parse(contents) else { return };
+                let Some(handle) = self.by_cid.get(&header.to).copied() else { return };
+                let Some(entry) = self.entry_mut(handle) else { return };
+                entry.connection.on_data(now, from, ecn, header, contents);
+                self.touched(handle);
+            }
+            Some(PacketKind::Rcon | PacketKind::Rtry | PacketKind::Acon | PacketKind::Pnch) => {
+                if let Ok(packet) = Clear::parse(contents) {
+                    self.take_in_clear(now, from, &packet);
+                }
+            }
+            Some(PacketKind::Rely) | None => {}
+        }
+    }
+
+    fn take_in_clear(&mut self, now: Instant, from: SocketAddr, packet: &Clear<'_>) {
+        match *packet {
+            Clear::Rcon { pattern, from: cid, cookie, noise } => {
+                self.on_request(now, &Request { from, cid, pattern, noise }, cookie);
+            }
+            Clear::Rtry { to, cookie } => {
+                let Some(handle) = self.by_cid.get(&to).copied() else { return };
+                if let Some(entry) = self.entry_mut(handle) {
+                    entry.connection.on_retry(now, cookie);
+                }
+                self.touched(handle);
+            }
+            Clear::Acon { to, from: cid, noise } => {
+                let Some(handle) = self.by_cid.get(&to).copied() else { return };
+                if let Some(entry) = self.connections.get_mut(&handle) {
+                    entry.connection.on_accept(now, &self.config, from, cid, noise);
+                }
+                self.touched(handle);
+            }
+            // Its work was done when it left.
+            Clear::Pnch { .. } => {}
+        }
+    }
+
+    fn on_request(&mut self, now: Instant, request: &Request<'_>, cookie: &[u8]) {
+        if let Some(handle) = self.by_request.get(&(request.from, request.cid)).copied() {
+            if let Some(entry) = self.entry_mut(handle) {
+                entry.connection.on_repeated_request();
+                self.touched(handle);
+            }
+            return;
+        }
+        if self.connections.len() >= self.config.max_connections
+            || (request.pattern == Pattern::XX && !self.listens_to_strangers)
+        {
+            return;
+        }
+        if self.half_open >= self.config.max_half_open {
+            if !self.cookies.is_good(now, request.from, request.cid, cookie) {
+                let cookie = self.cookies.bake(now, request.from, request.cid);
+                self.reply(request.from, &Clear::Rtry { to: request.cid, cookie: &cookie });
+                return;
+            }
+            if self.half_open >= self.config.max_half_open.saturating_mul(HALF_OPEN_WITH_COOKIE) {
+                return;
+            }
+        }
+        self.accept(now, request);
+    }
+
+    fn accept(&mut self, now: Instant, request: &Request<'_>) {
+        let (handle, cid, seeds) = self.draw();
+        let secrets = &self.secrets;
+        let accepted = Connection::accept(
+            now,
+            &self.config,
+            handle,
+            cid,
+            request,
+            |id| secrets.get(&id).cloned(),
+            seeds,
+        );
+        if let Ok(connection) = accepted {
+            let request = Some((request.from, request.cid));
+            self.insert(handle, Entry { connection, cid, request, half_open: true });
+        }
+    }
+}
+

@@ -1,0 +1,1031 @@
+//! The ledger: every packet that was sent on a path and is not settled yet.
+//!
+//! ```text
+//!   on_sent ──► outstanding ──on_ack──► acknowledged
+//!                    │                       ▲
+//!               detect_lost                  │ on_ack, late ("spurious")
+//!                    └──────► lost ──────────┘
+//!                               └──one probe timeout later──► forgotten
+//! ```
+//!
+//! Packets lie in a ring in the order of their numbers (numbers may be skipped), and leave it at the front once settled. A run
+//! of settled packets behind one that is not is stepped over in one go, so that an ACK costs what it newly acknowledges, however
+//! often its ranges repeat and however wide they are.
+
+use super::loss::Patience;
+use super::pto::probe_timeout;
+use super::rate::{Delivery, Snapshot};
+use super::report::{AckReport, LossReport};
+use super::rtt::{MAX_ACK_DELAY, Rtt};
+use crate::time::{Duration, Instant};
+use core::ops::RangeInclusive;
+use std::collections::VecDeque;
+
+/// Packets that ask for no ACK and are kept. A peer that sends without ever acknowledging would otherwise make us remember every
+/// ACK that we sent it; those beyond are not recorded.
+pub const MAX_ACK_ONLY: usize = 256;
+
+/// Lost packets that are kept to recognise them if they arrive after all; the oldest go first.
+pub const MAX_LOST: usize = 4096;
+
+/// Deliberately skipped numbers that are remembered. One is enough to catch a peer that acknowledges what it has not received;
+/// eight let the caller skip often.
+pub const MAX_SKIPPED: usize = 8;
+
+/// RFC 9002 §7.6.1: congestion is persistent after this many probe timeouts.
+pub const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
+
+/// A packet as it left. `C` is what it contained: whatever is needed to send it again.
+#[derive(Clone, Debug)]
+pub struct SentPacket<C> {
+    /// When it left. Never before the previous packet.
+    pub sent_at: Instant,
+    /// Its size, as UDP payload.
+    pub bytes: u16,
+    /// The peer will acknowledge it soon.
+    pub ack_eliciting: bool,
+    /// It counts towards the congestion window (all but packets with nothing but ACKs).
+    pub in_flight: bool,
+    /// It was padded to find out whether this size gets through; its loss means nothing else.
+    pub mtu_probe: bool,
+    /// What it contained.
+    pub content: C,
+}
+
+/// The peer acknowledged a packet that was never sent: it lies about what it received (RFC 9000 §13.1, §21.4). The connection is
+/// to be closed; the ledger may have taken in part of the ACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("packet {0} was acknowledged but never sent")]
+pub struct AckOfUnsent(pub u64);
+
+/// What was sent on a path and is not settled.
+#[derive(Clone, Debug)]
+pub struct Ledger<C> {
+    entries: VecDeque<Entry<C>>,
+    /// Everything below this place is lost or settled, everything outstanding is at or above it.
+    first_outstanding: usize,
+    /// Numbers from here on were never sent.
+    next_number: u64,
+    largest_acked: Option<u64>,
+    skipped: VecDeque<u64>,
+    bytes_in_flight: u64,
+    ack_eliciting_in_flight: usize,
+    last_ack_eliciting_sent_at: Option<Instant>,
+    ack_only: usize,
+    lost: usize,
+    loss_deadline: Option<Instant>,
+    patience: Patience,
+    delivery: Delivery,
+    episode: Episode,
+}
+
+#[derive(Clone, Debug)]
+struct Entry<C> {
+    number: u64,
+    sent_at: Instant,
+    bytes: u16,
+    ack_eliciting: bool,
+    in_flight: bool,
+    mtu_probe: bool,
+    snapshot: Snapshot,
+    state: State<C>,
+}
+
+#[derive(Clone, Debug)]
+enum State<C> {
+    /// Neither acknowledged nor lost.
+    Outstanding(C),
+    /// Declared lost in that episode (0: no matter of congestion), remembered until that time.
+    Lost { content: C, until: Instant, episode: u64 },
+    /// Acknowledged or forgotten; this one and the `run - 1` before it are all settled.
+    Settled { acked: bool, run: usize },
+}
+
+/// A loss episode: losses among packets that were sent before the first of them was noticed (RFC 9002's recovery period).
+#[derive(Clone, Copy, Debug, Default)]
+struct Episode {
+    /// Counts from 1.
+    id: u64,
+    began_at: Option<Instant>,
+    /// Its packets that have not arrived after all.
+    missing: usize,
+}
+
+impl<C> Ledger<C> {
+    /// An empty one; the first packet number may be any.
+    pub fn new() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            first_outstanding: 0,
+            next_number: 0,
+            largest_acked: None,
+            skipped: VecDeque::new(),
+            bytes_in_flight: 0,
+            ack_eliciting_in_flight: 0,
+            last_ack_eliciting_sent_at: None,
+            ack_only: 0,
+            lost: 0,
+            loss_deadline: None,
+            patience: Patience::new(),
+            delivery: Delivery::default(),
+            episode: Episode::default(),
+        }
+    }
+
+    /// A packet left. Its number is higher than that of any before; numbers between were not sent here.
+    pub fn on_sent(&mut self, number: u64, packet: SentPacket<C>) {
+        debug_assert!(number >= self.next_number, "packet numbers rise");
+        if number < self.next_number {
+            return;
+        }
+        self.next_number = number.saturating_add(1);
+        let SentPacket { sent_at, bytes, ack_eliciting, in_flight, mtu_probe, content } = packet;
+        if !ack_eliciting && !in_flight {
+            if self.ack_only >= MAX_ACK_ONLY {
+                return;
+            }
+            self.ack_only += 1;
+        }
+        let size = if in_flight { u64::from(bytes) } else { 0 };
+        let snapshot = self.delivery.on_sent(sent_at, size, self.bytes_in_flight);
+        self.bytes_in_flight = self.bytes_in_flight.saturating_add(size);
+        if ack_eliciting {
+            self.ack_eliciting_in_flight += 1;
+            self.last_ack_eliciting_sent_at = Some(sent_at);
+        }
+        let state = State::Outstanding(content);
+        self.entries.push_back(Entry { number, sent_at, bytes, ack_eliciting, in_flight, mtu_probe, snapshot, state });
+    }
+
+    /// `number` is deliberately never sent: an ACK of it is [`AckOfUnsent`], so that a peer cannot acknowledge blindly
+    /// (RFC 9000 §21.4).
+    pub fn skip(&mut self, number: u64) {
+        debug_assert!(number >= self.next_number, "packet numbers rise");
+        self.next_number = self.next_number.max(number.saturating_add(1));
+        if self.skipped.len() >= MAX_SKIPPED {
+            self.skipped.pop_front();
+        }
+        self.skipped.push_back(number);
+    }
+
+    /// There is nothing to send although window and pacer would let it: rate samples are low until what is out now arrived.
+    pub fn on_app_limited(&mut self) {
+        self.delivery.on_app_limited(self.bytes_in_flight);
+    }
+
+    /// An ACK arrived, with its ranges from the highest down. `each` is given every packet that it newly acknowledges, late ones
+    /// (declared lost before) included. Call [`detect_lost`](Self::detect_lost) next.
+    pub fn on_ack(
+        &mut self,
+        now: Instant,
+        ranges: impl Iterator<Item = RangeInclusive<u64>>,
+        ack_delay: Duration,
+        rtt: &mut Rtt,
+        mut each: impl FnMut(u64, C),
+    ) -> Result<AckReport, AckOfUnsent> {
+        let mut ack = Ack {
+            now,
+            report: AckReport { in_flight_before: self.bytes_in_flight, ..AckReport::default() },
+            lowest_late: None,
+            late_in_episode: false,
+        };
+        let mut largest_in_frame = None;
+        // Numbers from here on were walked; ranges that overlap or rise are cut to what lies below.
+        let mut walked_from = self.next_number;
+        for range in ranges {
+            let (start, end) = range.into_inner();
+            if start > end {
+                continue;
+            }
+            if end >= self.next_number {
+                return Err(AckOfUnsent(end));
+            }
+            if let Some(number) = self.skipped.iter().find(|number| (start..=end).contains(*number)) {
+                return Err(AckOfUnsent(*number));
+            }
+            largest_in_frame = largest_in_frame.max(Some(end));
+            let Some(highest_below) = walked_from.checked_sub(1) else { break };
+            let end = end.min(highest_below);
+            if start <= end {
+                walked_from = start;
+                self.settle_range(start, end, &mut ack, &mut each);
+            }
+        }
+        let Ack { mut report, lowest_late, late_in_episode, .. } = ack;
+
+        // RFC 9002 §5.1: a sample needs the largest acknowledged packet to be new, and an ack-eliciting one among the new.
+        if let Some((number, sent_at)) = report.largest_newly_acked
+            && report.ack_eliciting_acked
+            && Some(number) == largest_in_frame
+        {
+            let sample = now.saturating_since(sent_at);
+            rtt.update(now, sample, ack_delay);
+            report.rtt_sample = Some(sample);
+        }
+        if let Some((number, _)) = report.largest_newly_acked {
+            self.largest_acked = self.largest_acked.max(Some(number));
+        }
+        if let (Some(number), Some(largest)) = (lowest_late, self.largest_acked) {
+            self.patience.on_spurious(now, rtt, largest.saturating_sub(number));
+        }
+        report.losses_all_spurious = late_in_episode && self.episode.missing == 0;
+        let finished = self.delivery.finish(rtt.min());
+        report.rate = finished.rate;
+        report.app_limited = finished.app_limited;
+        report.round_start = finished.round_start;
+        report.round = finished.round;
+        self.forget_settled(now);
+        Ok(report)
+    }
+
+    /// Looks for lost packets: after every ACK, and when [`loss_deadline`](Self::loss_deadline) has come. `each` is given every
+    /// packet that counts as lost from now on, MTU probes too.
+    pub fn detect_lost(&mut self, now: Instant, rtt: &Rtt, mut each: impl FnMut(u64, &C)) -> LossReport {
+        let mut report = LossReport::default();
+        self.loss_deadline = None;
+        let Some(largest_acked) = self.largest_acked else { return report };
+        let packet_threshold = self.patience.packet_threshold();
+        let time_threshold = self.patience.time_threshold(rtt);
+        let until = now + probe_timeout(rtt, MAX_ACK_DELAY, 0);
+        let mut silence = Silence::new(rtt);
+        // Those declared lost in this call, to be counted in their episode once the newest is known.
+        let first = self.first_outstanding;
+
+        while let Some(entry) = self.entries.get_mut(self.first_outstanding) {
+            if entry.number >= largest_acked {
+                break;
+            }
+            match &entry.state {
+                State::Outstanding(_) => {}
+                state => {
+                    if let State::Settled { acked: true, .. } = state {
+                        silence.broken();
+                    }
+                    self.first_outstanding += 1;
+                    continue;
+                }
+            }
+            // RFC 9002 §6.1: numbers and times rise together, so the first packet that is not lost ends the search.
+            let deadline = entry.sent_at + time_threshold;
+            if largest_acked - entry.number < packet_threshold && deadline > now {
+                self.loss_deadline = Some(deadline);
+                break;
+            }
+            let settled = State::Settled { acked: false, run: 1 };
+            if let State::Outstanding(content) = core::mem::replace(&mut entry.state, settled) {
+                if entry.ack_eliciting {
+                    self.ack_eliciting_in_flight = self.ack_eliciting_in_flight.saturating_sub(1);
+                    silence.lost(entry.sent_at);
+                }
+                if entry.in_flight {
+                    self.bytes_in_flight = self.bytes_in_flight.saturating_sub(u64::from(entry.bytes));
+                    self.delivery.on_lost(u64::from(entry.bytes));
+                    count_lost(&mut report, entry.sent_at, entry.bytes, entry.mtu_probe);
+                }
+                if entry.in_flight || entry.ack_eliciting {
+                    each(entry.number, &content);
+                    entry.state = State::Lost { content, until, episode: 0 };
+                    self.lost += 1;
+                } else {
+                    self.ack_only = self.ack_only.saturating_sub(1);
+                }
+            }
+            self.first_outstanding += 1;
+        }
+        report.persistent_congestion = silence.is_persistent();
+        self.count_episode(now, first, &report);
+        self.forget_settled(now);
+        report
+    }
+
+    /// When the oldest outstanding packet counts as lost, if nothing else happens: then call
+    /// [`detect_lost`](Self::detect_lost).
+    pub const fn loss_deadline(&self) -> Option<Instant> {
+        self.loss_deadline
+    }
+
+    /// Bytes that are out, as the congestion window counts them.
+    pub const fn bytes_in_flight(&self) -> u64 {
+        self.bytes_in_flight
+    }
+
+    /// Whether an ACK is to be expected: whether the probe timer runs.
+    pub const fn has_ack_eliciting_in_flight(&self) -> bool {
+        self.ack_eliciting_in_flight > 0
+    }
+
+    /// From when the probe timer runs.
+    pub const fn last_ack_eliciting_sent_at(&self) -> Option<Instant> {
+        self.last_ack_eliciting_sent_at
+    }
+
+    /// The highest packet number that was acknowledged.
+    pub const fn largest_acked(&self) -> Option<u64> {
+        self.largest_acked
+    }
+
+    /// The number of packets that are remembered, settled ones included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Up to `n` of the oldest ack-eliciting packets that are neither acknowledged nor lost: what a probe sends again, without
+    /// declaring it lost (RFC 9002 §6.2.4). MTU probes are left out: they are too large to probe with.
+    pub fn oldest_unacked(&self, n: usize) -> impl Iterator<Item = (u64, &C)> {
+        self.entries
+            .iter()
+            .skip(self.first_outstanding)
+            .filter(|entry| entry.ack_eliciting && !entry.mtu_probe)
+            .filter_map(|entry| match &entry.state {
+                State::Outstanding(content) => Some((entry.number, content)),
+                _ => None,
+            })
+            .take(n)
+    }
+
+    /// Forgets everything, because the path or its keys are gone. `each` is given what was outstanding; late ACKs of it are
+    /// ignored.
+    pub fn discard_all(&mut self, mut each: impl FnMut(u64, C)) {
+        for entry in self.entries.drain(..) {
+            if let State::Outstanding(content) = entry.state {
+                each(entry.number, content);
+            }
+        }
+        self.first_outstanding = 0;
+        self.bytes_in_flight = 0;
+        self.ack_eliciting_in_flight = 0;
+        self.last_ack_eliciting_sent_at = None;
+        self.ack_only = 0;
+        self.lost = 0;
+        self.loss_deadline = None;
+        self.episode = Episode { missing: 0, ..self.episode };
+    }
+
+    /// Settles what is not settled among the numbers `start..=end`.
+    fn settle_range(&mut self, start: u64, end: u64, ack: &mut Ack, each: &mut impl FnMut(u64, C)) {
+        let Some(top) = self.place_at_or_below(end) else { return };
+        let mut place = Some(top);
+        let mut lowest = None;
+        while let Some(here) = place {
+            let Some(entry) = self.entries.get_mut(here) else { break };
+            if entry.number < start {
+                break;
+            }
+            let step = match core::mem::replace(&mut entry.state, State::Settled { acked: true, run: 1 }) {
+                State::Settled { acked, run } => {
+                    entry.state = State::Settled { acked, run };
+                    run.max(1)
+                }
+                State::Outstanding(content) => {
+                    let number = entry.number;
+                    self.count_acked(here, ack);
+                    each(number, content);
+                    1
+                }
+                State::Lost { content, episode, .. } => {
+                    let number = entry.number;
+                    self.count_late(here, episode, ack);
+                    each(number, content);
+                    1
+                }
+            };
+            lowest = Some(here.saturating_sub(step - 1));
+            place = here.checked_sub(step);
+        }
+        // The next ACK that covers this range steps over it from its top.
+        if let (Some(lowest), Some(entry)) = (lowest, self.entries.get_mut(top))
+            && let State::Settled { run, .. } = &mut entry.state
+        {
+            *run = (*run).max(top - lowest + 1);
+        }
+    }
+
+    /// The outstanding packet at `place` was acknowledged.
+    fn count_acked(&mut self, place: usize, ack: &mut Ack) {
+        let Some(entry) = self.entries.get(place) else { return };
+        if entry.ack_eliciting {
+            self.ack_eliciting_in_flight = self.ack_eliciting_in_flight.saturating_sub(1);
+        }
+        if entry.in_flight {
+            self.bytes_in_flight = self.bytes_in_flight.saturating_sub(u64::from(entry.bytes));
+        } else if !entry.ack_eliciting {
+            self.ack_only = self.ack_only.saturating_sub(1);
+        }
+        self.count_newly_acked(place, ack);
+    }
+
+    /// The packet at `place`, declared lost in `episode`, was acknowledged after all.
+    fn count_late(&mut self, place: usize, episode: u64, ack: &mut Ack) {
+        self.lost = self.lost.saturating_sub(1);
+        let Some(entry) = self.entries.get(place) else { return };
+        if !entry.mtu_probe {
+            ack.report.spurious += 1;
+            ack.lowest_late = Some(entry.number); // ranges are walked downwards
+            if episode == self.episode.id && episode != 0 {
+                self.episode.missing = self.episode.missing.saturating_sub(1);
+                ack.late_in_episode = true;
+            }
+        }
+        self.count_newly_acked(place, ack);
+    }
+
+    /// What every newly acknowledged packet adds to the report.
+    fn count_newly_acked(&mut self, place: usize, ack: &mut Ack) {
+        let Some(entry) = self.entries.get(place) else { return };
+        let report = &mut ack.report;
+        report.newly_acked += 1;
+        report.ack_eliciting_acked |= entry.ack_eliciting;
+        if report.largest_newly_acked.is_none_or(|(number, _)| entry.number > number) {
+            report.largest_newly_acked = Some((entry.number, entry.sent_at));
+        }
+        if entry.mtu_probe {
+            report.mtu_probe_acked = report.mtu_probe_acked.max(Some(entry.bytes));
+        } else {
+            report.largest_size_acked = report.largest_size_acked.max(Some(entry.bytes));
+        }
+        if entry.in_flight {
+            report.newly_acked_bytes = report.newly_acked_bytes.saturating_add(u64::from(entry.bytes));
+            self.delivery.on_acked(ack.now, u64::from(entry.bytes), entry.sent_at, &entry.snapshot);
+        }
+    }
+
+    /// Assigns the packets declared lost from `first` on to the episode that they began or belong to.
+    fn count_episode(&mut self, now: Instant, first: usize, report: &LossReport) {
+        let Some(newest) = report.newest_lost_sent_at else { return };
+        if self.episode.began_at.is_none_or(|began_at| newest > began_at) {
+            self.episode = Episode { id: self.episode.id.saturating_add(1), began_at: Some(now), missing: 0 };
+            self.patience.on_episode();
+        }
+        self.episode.missing += report.lost_packets;
+        let count = self.first_outstanding.saturating_sub(first);
+        for entry in self.entries.iter_mut().skip(first).take(count) {
+            if let State::Lost { episode, .. } = &mut entry.state
+                && entry.in_flight
+                && !entry.mtu_probe
+            {
+                *episode = self.episode.id;
+            }
+        }
+    }
+
+    /// Drops from the front what is settled, and lost packets whose time is over or that are too many.
+    fn forget_settled(&mut self, now: Instant) {
+        while let Some(entry) = self.entries.front() {
+            match &entry.state {
+                State::Outstanding(_) => break,
+                State::Lost { until, .. } if *until > now && self.lost <= MAX_LOST => break,
+                State::Lost { .. } => self.lost = self.lost.saturating_sub(1),
+                State::Settled { .. } => {}
+            }
+            self.entries.pop_front();
+            self.first_outstanding = self.first_outstanding.saturating_sub(1);
+        }
+    }
+
+    /// Where the packet `number` lies, or the next lower one.
+    fn place_at_or_below(&self, number: u64) -> Option<usize> {
+        let offset = number.checked_sub(self.entries.front()?.number)?;
+        // Without gaps the number says where.
+        let guess = usize::try_from(offset).unwrap_or(usize::MAX);
+        if self.entries.get(guess).is_some_and(|entry| entry.number == number) {
+            return Some(guess);
+        }
+        self.entries.partition_point(|entry| entry.number <= number).checked_sub(1)
+    }
+}
+
+impl<C> Default for Ledger<C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One ACK while its ranges are walked.
+struct Ack {
+    now: Instant,
+    report: AckReport,
+    /// The lowest number that arrived after it was declared lost.
+    lowest_late: Option<u64>,
+    late_in_episode: bool,
+}
+
+/// The longest time, in what one search found, during which everything that was sent was lost (RFC 9002 §7.6.2).
+struct Silence {
+    /// Only packets sent after the first round-trip sample count: before it, the timeout is a guess.
+    after: Option<Instant>,
+    enough: Duration,
+    since: Option<Instant>,
+    longest: Duration,
+}
+
+impl Silence {
+    fn new(rtt: &Rtt) -> Self {
+        let enough = probe_timeout(rtt, MAX_ACK_DELAY, 0).saturating_mul(PERSISTENT_CONGESTION_THRESHOLD);
+        Self { after: rtt.first_sample_at(), enough, since: None, longest: Duration::ZERO }
+    }
+
+    fn lost(&mut self, sent_at: Instant) {
+        if self.after.is_some_and(|after| sent_at > after) {
+            let since = *self.since.get_or_insert(sent_at);
+            self.longest = self.longest.max(sent_at.saturating_since(since));
+        }
+    }
+
+    const fn broken(&mut self) {
+        self.since = None;
+    }
+
+    fn is_persistent(&self) -> bool {
+        self.longest > self.enough
+    }
+}
+
+fn count_lost(report: &mut LossReport, sent_at: Instant, bytes: u16, mtu_probe: bool) {
+    if mtu_probe {
+        report.mtu_probe_lost = report.mtu_probe_lost.max(Some(bytes));
+        return;
+    }
+    report.lost_packets += 1;
+    report.lost_bytes = report.lost_bytes.saturating_add(u64::from(bytes));
+    report.newest_lost_sent_at = report.newest_lost_sent_at.max(Some(sent_at));
+    report.oldest_lost_sent_at = report.oldest_lost_sent_at.or(Some(sent_at));
+    report.smallest_size_lost = Some(report.smallest_size_lost.map_or(bytes, |smallest| smallest.min(bytes)));
+    report.largest_size_lost = report.largest_size_lost.max(Some(bytes));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + ms(millis)
+    }
+
+    fn data(sent_at: Instant) -> SentPacket<u64> {
+        SentPacket { sent_at, bytes: 1000, ack_eliciting: true, in_flight: true, mtu_probe: false, content: 0 }
+    }
+
+    fn ack_only(sent_at: Instant) -> SentPacket<u64> {
+        SentPacket { bytes: 40, ack_eliciting: false, in_flight: false, ..data(sent_at) }
+    }
+
+    /// A ledger beside its round-trip time, with the two calls every ACK leads to.
+    #[derive(Default)]
+    struct Path {
+        ledger: Ledger<u64>,
+        rtt: Rtt,
+    }
+
+    impl Path {
+        /// Sends the packets `numbers`, one a millisecond from `start` on.
+        fn send(&mut self, numbers: core::ops::Range<u64>, start: u64) {
+            for (n, number) in (0..).zip(numbers) {
+                self.ledger.on_sent(number, SentPacket { content: number * 10, ..data(at(start + n)) });
+            }
+        }
+
+        fn ack(&mut self, now: u64, ranges: &[RangeInclusive<u64>]) -> (AckReport, Vec<u64>) {
+            let mut acked = Vec::new();
+            let report = self
+                .ledger
+                .on_ack(at(now), ranges.iter().cloned(), Duration::ZERO, &mut self.rtt, |number, content| {
+                    assert_eq!(content, number * 10);
+                    acked.push(number);
+                })
+                .expect("everything acknowledged was sent");
+            (report, acked)
+        }
+
+        fn lost(&mut self, now: u64) -> (LossReport, Vec<u64>) {
+            let mut lost = Vec::new();
+            let report = self.ledger.detect_lost(at(now), &self.rtt, |number, _| lost.push(number));
+            (report, lost)
+        }
+    }
+
+    #[test]
+    fn an_ack_settles_what_it_covers_and_measures_the_round_trip() {
+        let mut path = Path::default();
+        path.send(0..5, 0);
+        assert_eq!(path.ledger.bytes_in_flight(), 5000);
+        let (report, acked) = path.ack(42, &[2..=2, 0..=0]);
+        assert_eq!(acked, [2, 0]);
+        assert_eq!((report.newly_acked, report.newly_acked_bytes, report.in_flight_before), (2, 2000, 5000));
+        assert_eq!(report.largest_newly_acked, Some((2, at(2))));
+        assert_eq!(report.rtt_sample, Some(ms(40)));
+        assert_eq!(path.rtt.smoothed(), ms(40));
+        assert_eq!(path.ledger.bytes_in_flight(), 3000);
+        assert_eq!(path.ledger.largest_acked(), Some(2));
+        // The same ACK again: nothing is new.
+        let (report, acked) = path.ack(50, &[2..=2, 0..=0]);
+        assert!(acked.is_empty() && report.rtt_sample.is_none() && report.newly_acked == 0 && !report.round_start);
+    }
+
+    #[test]
+    fn a_peer_that_acknowledges_the_future_is_caught() {
+        let mut path = Path::default();
+        path.send(0..5, 0);
+        let mut acked = 0;
+        let result =
+            path.ledger.on_ack(at(9), [0..=u64::MAX].into_iter(), Duration::ZERO, &mut path.rtt, |_, _| acked += 1);
+        assert_eq!((result, acked), (Err(AckOfUnsent(u64::MAX)), 0));
+    }
+
+    #[test]
+    fn a_peer_that_acknowledges_a_skipped_number_is_caught_even_long_after() {
+        let mut path = Path::default();
+        path.send(0..3, 0);
+        path.ledger.skip(3);
+        path.send(4..100, 10);
+        path.ack(150, &[4..=99, 0..=2]);
+        assert!(path.ledger.is_empty());
+        let result = path.ledger.on_ack(at(160), [0..=99].into_iter(), Duration::ZERO, &mut path.rtt, |_, _| {});
+        assert_eq!(result, Err(AckOfUnsent(3)));
+    }
+
+    #[test]
+    fn ranges_that_overlap_or_rise_or_are_empty_settle_nothing_twice() {
+        let mut path = Path::default();
+        path.send(0..10, 0);
+        #[expect(clippy::reversed_empty_ranges, reason = "a hostile ACK")]
+        let (_, acked) = path.ack(50, &[5..=9, 3..=7, 9..=9, 8..=2, 4..=4]);
+        assert_eq!(acked, [9, 8, 7, 6, 5, 4, 3]);
+        assert_eq!(path.ledger.bytes_in_flight(), 3000);
+    }
+
+    #[test]
+    fn numbers_may_be_skipped_by_any_distance_without_cost() {
+        let mut path = Path::default();
+        path.send(0..1, 0);
+        path.send(1_000_000..1_000_001, 1);
+        path.send(u64::MAX / 20..u64::MAX / 20 + 1, 2);
+        assert_eq!(path.ledger.len(), 3);
+        let (_, acked) = path.ack(50, &[0..=u64::MAX / 20]);
+        assert_eq!(acked, [u64::MAX / 20, 1_000_000, 0]);
+    }
+
+    #[test]
+    fn a_wide_range_that_repeats_is_stepped_over_and_not_walked() {
+        let mut path = Path::default();
+        path.send(0..10_000, 0);
+        path.ack(10_050, &[1..=5000]);
+        path.ack(10_051, &[1..=9999]);
+        // Packet 0 is out, so all are still there; the topmost one says how far it is settled below.
+        let State::Settled { acked: true, run } = path.ledger.entries[9999].state else { panic!("settled") };
+        assert_eq!(run, 9999);
+    }
+
+    #[test]
+    fn three_later_packets_make_one_lost() {
+        let mut path = Path::default();
+        path.send(0..5, 0);
+        path.ack(41, &[2..=2]);
+        assert_eq!(path.lost(41).1, []);
+        path.ack(43, &[2..=3]);
+        let (report, lost) = path.lost(43);
+        assert_eq!(lost, [0]);
+        assert_eq!((report.lost_packets, report.lost_bytes), (1, 1000));
+        assert_eq!((report.newest_lost_sent_at, report.oldest_lost_sent_at), (Some(at(0)), Some(at(0))));
+        assert_eq!((report.smallest_size_lost, report.persistent_congestion), (Some(1000), false));
+        assert_eq!(path.ledger.bytes_in_flight(), 2000);
+    }
+
+    #[test]
+    fn time_makes_one_lost_that_a_later_one_overtook() {
+        let mut path = Path::default();
+        path.send(0..2, 0);
+        path.ack(81, &[1..=1]);
+        assert_eq!(path.lost(81).1, []);
+        // 9/8 of 80 ms after it was sent
+        assert_eq!(path.ledger.loss_deadline(), Some(at(90)));
+        assert_eq!(path.lost(89).1, []);
+        assert_eq!(path.lost(90).1, [0]);
+        assert_eq!(path.ledger.loss_deadline(), None);
+    }
+
+    #[test]
+    fn nothing_is_lost_before_something_later_arrived() {
+        let mut path = Path::default();
+        path.send(0..100, 0);
+        assert_eq!(path.lost(1_000_000).1, []);
+        path.ack(1_000_000, &[0..=0]);
+        assert_eq!(path.lost(2_000_000).1, []);
+        assert_eq!(path.ledger.oldest_unacked(2).map(|(number, _)| number).collect::<Vec<_>>(), [1, 2]);
+        assert!(path.ledger.has_ack_eliciting_in_flight());
+        assert_eq!(path.ledger.last_ack_eliciting_sent_at(), Some(at(99)));
+    }
+
+    #[test]
+    fn a_loss_that_was_none_is_reported_and_teaches_patience() {
+        let mut path = Path::default();
+        path.send(0..6, 0);
+        path.ack(45, &[5..=5, 2..=3]);
+        assert_eq!(path.lost(45).1, [0, 1]);
+        let (report, acked) = path.ack(46, &[0..=0]);
+        assert_eq!((report.spurious, acked), (1, vec![0]));
+        assert!(!report.losses_all_spurious, "one is still missing");
+        let (report, _) = path.ack(47, &[0..=5]);
+        assert_eq!(report.spurious, 1);
+        assert!(report.losses_all_spurious);
+        assert_eq!(path.ledger.bytes_in_flight(), 0);
+        // Reordering over five places was seen, so six are waited for.
+        path.send(6..20, 100);
+        path.ack(145, &[11..=11]);
+        assert_eq!(path.lost(106).1, []);
+        path.ack(146, &[12..=12]);
+        assert_eq!(path.lost(107).1, [6]);
+    }
+
+    #[test]
+    fn a_lost_packet_is_remembered_for_one_probe_timeout() {
+        let mut path = Path::default();
+        path.send(0..4, 0);
+        path.ack(43, &[1..=3]);
+        assert_eq!(path.lost(43).1, [0]);
+        assert_eq!(path.ledger.len(), 4);
+        // 40 + 4 · 20 + 25 ms later
+        path.lost(43 + 144);
+        assert_eq!(path.ledger.len(), 4);
+        path.lost(43 + 145);
+        assert!(path.ledger.is_empty());
+        assert_eq!(path.ack(200, &[0..=3]).0.newly_acked, 0);
+    }
+
+    #[test]
+    fn no_more_lost_packets_are_kept_than_the_cap_says() {
+        let mut path = Path::default();
+        let many = MAX_LOST as u64 + 1000;
+        for number in 0..=many {
+            path.ledger.on_sent(number, SentPacket { content: number * 10, ..data(at(0)) });
+        }
+        path.ack(40, &[many..=many]);
+        assert_eq!(path.lost(50).1.len() as u64, many);
+        assert_eq!(path.ledger.len(), MAX_LOST + 1);
+    }
+
+    #[test]
+    fn a_peer_that_never_acknowledges_acks_cannot_make_us_keep_them() {
+        let mut path = Path::default();
+        for number in 0..10_000 {
+            path.ledger.on_sent(number, ack_only(at(number)));
+        }
+        assert_eq!(path.ledger.len(), MAX_ACK_ONLY);
+        assert_eq!(path.ledger.bytes_in_flight(), 0);
+        assert!(!path.ledger.has_ack_eliciting_in_flight());
+        // What was not kept was sent all the same.
+        let mut acked = 0;
+        let result =
+            path.ledger.on_ack(at(10_000), [0..=9999].into_iter(), Duration::ZERO, &mut path.rtt, |_, _| acked += 1);
+        let report = result.expect("all were sent");
+        assert_eq!((acked, report.rtt_sample, report.ack_eliciting_acked), (MAX_ACK_ONLY, None, false));
+        assert!(path.ledger.is_empty());
+    }
+
+    #[test]
+    fn a_lost_ack_packet_is_no_loss() {
+        let mut path = Path::default();
+        path.ledger.on_sent(0, ack_only(at(0)));
+        path.send(1..5, 1);
+        path.ack(44, &[1..=4]);
+        let (report, lost) = path.lost(44);
+        assert_eq!((report, lost), (LossReport::default(), vec![]));
+        assert!(path.ledger.is_empty());
+    }
+
+    #[test]
+    fn an_mtu_probe_that_is_lost_says_nothing_about_congestion() {
+        let mut path = Path::default();
+        path.ledger.on_sent(0, SentPacket { bytes: 1472, mtu_probe: true, ..data(at(0)) });
+        path.send(1..5, 1);
+        assert_eq!(path.ledger.oldest_unacked(1).next().map(|(number, _)| number), Some(1));
+        path.ack(44, &[1..=4]);
+        let (report, lost) = path.lost(44);
+        assert_eq!(lost, [0]);
+        assert_eq!(report, LossReport { mtu_probe_lost: Some(1472), ..LossReport::default() });
+        assert_eq!(path.ledger.bytes_in_flight(), 0);
+        // If it arrives late, its size works.
+        let (report, _) = path.ack(50, &[0..=4]);
+        assert_eq!((report.mtu_probe_acked, report.spurious), (Some(1472), 0));
+    }
+
+    #[test]
+    fn three_probe_timeouts_of_silence_are_persistent_congestion() {
+        // After a sample of 40 ms the timeout is 40 + 80 + 25 = 145 ms; three are 435.
+        for (last, persistent) in [(535, false), (536, true)] {
+            let mut path = Path::default();
+            path.send(0..1, 0);
+            path.ack(40, &[0..=0]);
+            path.send(1..2, 100);
+            path.send(2..3, 300);
+            path.send(3..4, last);
+            path.send(4..8, 1000);
+            path.ack(1040, &[4..=7]);
+            let (report, lost) = path.lost(1040);
+            assert_eq!(lost, [1, 2, 3]);
+            assert_eq!(report.persistent_congestion, persistent, "{last}");
+        }
+    }
+
+    #[test]
+    fn one_packet_that_got_through_breaks_the_silence() {
+        let mut path = Path::default();
+        path.send(0..1, 0);
+        path.ack(40, &[0..=0]);
+        path.send(1..2, 100);
+        path.send(2..3, 300);
+        path.send(3..4, 700);
+        path.send(4..8, 1000);
+        path.ack(1043, &[4..=7, 2..=2]);
+        let (report, lost) = path.lost(1043);
+        assert_eq!((lost, report.persistent_congestion), (vec![1, 3], false));
+    }
+
+    #[test]
+    fn silence_before_the_first_sample_is_not_judged() {
+        let mut path = Path::default();
+        path.send(0..1, 0);
+        path.send(1..2, 5000);
+        path.send(2..6, 6000);
+        path.ack(6043, &[2..=5]);
+        assert!(!path.lost(6043).0.persistent_congestion);
+    }
+
+    #[test]
+    fn the_delivery_rate_is_what_the_path_delivers() {
+        // One packet of 1000 bytes a millisecond, 40 ms there and back: 1 MB/s.
+        let mut path = Path::default();
+        path.send(0..200, 0);
+        let mut last = None;
+        for number in 0..200 {
+            last = path.ack(40 + number, &[0..=number]).0.rate.or(last);
+        }
+        let rate = last.expect("a sample");
+        assert_eq!((rate.bytes_per_second(), rate.app_limited, rate.lost), (1_000_000, false, 0));
+        assert_eq!(rate.delivered, 40_000);
+    }
+
+    #[test]
+    fn a_sample_says_when_only_the_application_was_slow() {
+        let mut path = Path::default();
+        path.send(0..2, 0);
+        path.ledger.on_app_limited();
+        path.send(2..4, 10);
+        assert!(!path.ack(41, &[0..=1]).0.app_limited, "these left before");
+        assert!(path.ack(51, &[0..=3]).0.app_limited);
+        path.send(4..5, 60);
+        assert!(!path.ack(100, &[0..=4]).0.app_limited, "what was out then has arrived");
+    }
+
+    #[test]
+    fn a_round_is_counted_when_a_packet_of_it_comes_back() {
+        let mut path = Path::default();
+        path.send(0..4, 0);
+        let starts: Vec<_> = (0..4).map(|n| path.ack(40 + n, &[0..=n]).0.round_start).collect();
+        assert_eq!(starts, [true, false, false, false]);
+        path.send(4..8, 50);
+        let (report, _) = path.ack(90, &[0..=4]);
+        assert_eq!((report.round_start, report.round), (true, 2));
+    }
+
+    #[test]
+    fn when_the_path_goes_everything_outstanding_is_handed_back() {
+        let mut path = Path::default();
+        path.send(0..6, 0);
+        path.ack(44, &[4..=4]);
+        path.lost(44);
+        let mut back = Vec::new();
+        path.ledger.discard_all(|number, _| back.push(number));
+        // 0 and 1 were reported lost before.
+        assert_eq!(back, [2, 3, 5]);
+        assert!(path.ledger.is_empty() && path.ledger.bytes_in_flight() == 0);
+        assert_eq!(path.ack(60, &[0..=5]).0.newly_acked, 0);
+    }
+
+    /// One step of a random walk.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Send {
+            gap: u64,
+            kind: u8,
+        },
+        Wait(u64),
+        /// Ranges as (distance below the last end, width).
+        Ack(Vec<(u64, u64)>),
+        Look,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0u64..3, 0u8..8).prop_map(|(gap, kind)| Step::Send { gap, kind }),
+            2 => (0u64..80).prop_map(Step::Wait),
+            3 => proptest::collection::vec((0u64..6, 0u64..6), 1..4).prop_map(Step::Ack),
+            2 => Just(Step::Look),
+        ]
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Fate {
+        Out,
+        Lost,
+        Acked,
+    }
+
+    proptest! {
+        /// The model is a map from number to fate; it keeps everything for ever and does nothing cleverly.
+        #[test]
+        fn it_agrees_with_a_plain_map(steps in proptest::collection::vec(step(), 1..300)) {
+            let (mut ledger, mut rtt) = (Ledger::new(), Rtt::default());
+            let mut model: BTreeMap<u64, (Fate, SentPacket<u64>)> = BTreeMap::new();
+            let (mut now, mut next) = (0, 0);
+            for step in steps {
+                match step {
+                    Step::Send { gap, kind } => {
+                        let number = next + gap;
+                        next = number + 1;
+                        let packet = match kind {
+                            0 => ack_only(at(now)),
+                            1 => SentPacket { bytes: 1400, mtu_probe: true, ..data(at(now)) },
+                            _ => data(at(now)),
+                        };
+                        let packet = SentPacket { content: number * 10, ..packet };
+                        ledger.on_sent(number, packet.clone());
+                        model.insert(number, (Fate::Out, packet));
+                    }
+                    Step::Wait(millis) => now += millis,
+                    Step::Ack(shape) => {
+                        let mut end = next;
+                        let mut ranges = Vec::new();
+                        for (below, width) in shape {
+                            let Some(top) = end.checked_sub(below + 1) else { break };
+                            let start = top.saturating_sub(width);
+                            ranges.push(start..=top);
+                            end = start;
+                        }
+                        let mut acked = Vec::new();
+                        let report = ledger
+                            .on_ack(at(now), ranges.iter().cloned(), Duration::ZERO, &mut rtt, |number, content| {
+                                acked.push((number, content));
+                            });
+                        let report = report.expect("everything below the next number may be acknowledged");
+                        prop_assert_eq!(report.newly_acked, acked.len());
+                        for (number, content) in &acked {
+                            prop_assert_eq!(*content, number * 10);
+                            prop_assert!(ranges.iter().any(|range| range.contains(number)));
+                            let (fate, _) = model[number];
+                            prop_assert_ne!(fate, Fate::Acked, "acknowledged twice");
+                        }
+                        for range in &ranges {
+                            for (number, (fate, _)) in model.range_mut(range.clone()) {
+                                let told = acked.iter().any(|(acked, _)| acked == number);
+                                // A lost one may have been forgotten; one that is out never is.
+                                prop_assert!(told || *fate != Fate::Out);
+                                if told {
+                                    *fate = Fate::Acked;
+                                }
+                            }
+                        }
+                    }
+                    Step::Look => {
+                        let mut lost = Vec::new();
+                        let report = ledger.detect_lost(at(now), &rtt, |number, _| lost.push(number));
+                        let largest = ledger.largest_acked();
+                        for number in &lost {
+                            prop_assert!(Some(*number) < largest);
+                            prop_assert_eq!(model[number].0, Fate::Out);
+                            model.entry(*number).and_modify(|(fate, _)| *fate = Fate::Lost);
+                        }
+                        let counted = lost.iter().filter(|number| !model[number].1.mtu_probe).count();
+                        prop_assert_eq!(report.lost_packets, counted);
+                        // Whatever asked for an ACK and was overtaken is lost, or a time is set at which it will be.
+                        if let Some(largest) = largest {
+                            let waiting = model.range(..largest)
+                                .find(|(_, (fate, packet))| *fate == Fate::Out && packet.in_flight);
+                            if let Some((number, _)) = waiting {
+                                prop_assert!(largest - number < super::super::loss::MAX_PACKET_THRESHOLD);
+                                prop_assert!(ledger.loss_deadline().is_some_and(|deadline| deadline > at(now)));
+                            }
+                        }
+                    }
+                }
+                let out = model.values().filter(|(fate, packet)| *fate == Fate::Out && packet.in_flight);
+                prop_assert_eq!(ledger.bytes_in_flight(), out.clone().map(|(_, packet)| u64::from(packet.bytes)).sum::<u64>());
+                prop_assert_eq!(ledger.has_ack_eliciting_in_flight(), out.count() > 0);
+                let oldest = model.iter()
+                    .find(|(_, (fate, packet))| *fate == Fate::Out && packet.ack_eliciting && !packet.mtu_probe)
+                    .map(|(number, _)| *number);
+                prop_assert_eq!(ledger.oldest_unacked(1).next().map(|(number, _)| number), oldest);
+            }
+        }
+    }
+}
