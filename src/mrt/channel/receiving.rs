@@ -177,7 +177,7 @@ impl Receiving {
             Some(length) if end > length || (fin && end != length) => {
                 Err(Refused::Violation("a channel's length changed"))
             }
-            None if fin && end < self.highest()() => Err(Refused::Violation("a channel ends before what it sent")),
+            None if fin && end < self.highest() => Err(Refused::Violation("a channel ends before what it sent")),
             _ => Ok(()),
         }
     }

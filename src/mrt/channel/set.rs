@@ -87,8 +87,7 @@ pub(crate) struct Channels {
 
 impl Channels {
     pub(crate) fn new(initiator: bool, limits: Limits, granted: Granted) -> Self {
-        let counts =
-            Counts { allowed: granted.channels, granted: limits.max_channels, ..Counts::default() };
+        let counts = Counts { allowed: granted.channels, granted: limits.max_channels, ..Counts::default() };
         Self {
             initiator,
             limits,
@@ -168,7 +167,10 @@ impl Channels {
 
     /// Bytes handed to `send` that are not acknowledged.
     pub(crate) fn unacknowledged(&self, id: ChannelId) -> usize {
-        self.channels.get(&id).filter(|channel| channel.sending.is_live()).map_or(0, |channel| channel.sending.buffer.len())
+        self.channels
+            .get(&id)
+            .filter(|channel| channel.sending.is_live())
+            .map_or(0, |channel| channel.sending.buffer.len())
     }
 
     /// Bytes of channel data that the other side acknowledged.
@@ -353,9 +355,7 @@ impl Channels {
         match control {
             Control::Ping => Some(Frame::Ping),
             Control::ConnectionCredit => Some(Frame::MaxData { limit: self.receive_credit.limit() }),
-            Control::Channels(class) => {
-                Some(Frame::MaxChans { class, limit: self.counts_mut(class).granted })
-            }
+            Control::Channels(class) => Some(Frame::MaxChans { class, limit: self.counts_mut(class).granted }),
             Control::Reset(id) => match self.channels.get(&id)?.sending.state {
                 SendState::Reset(code) => Some(Frame::Reset {
                     channel: id,
@@ -370,9 +370,7 @@ impl Channels {
             }
             Control::ChannelCredit(id) => {
                 let receiving = &self.channels.get(&id)?.receiving;
-                receiving
-                    .wants_credit()
-                    .then(|| Frame::MaxChan { channel: id, limit: receiving.credit.limit() })
+                receiving.wants_credit().then(|| Frame::MaxChan { channel: id, limit: receiving.credit.limit() })
             }
         }
     }
@@ -441,10 +439,8 @@ impl Channels {
     }
 
     fn insert(&mut self, id: ChannelId) {
-        let receiving = Receiving::new(
-            INITIAL_CHANNEL_WINDOW.min(self.limits.max_channel_window),
-            self.limits.max_channel_window,
-        );
+        let receiving =
+            Receiving::new(INITIAL_CHANNEL_WINDOW.min(self.limits.max_channel_window), self.limits.max_channel_window);
         self.channels.insert(id, Channel { sending: Sending::new(self.channel_credit), receiving });
     }
 

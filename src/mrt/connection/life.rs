@@ -6,8 +6,8 @@ use super::receive::Verdict;
 use super::setup::{CALLEE_PATIENCE, Repeat, Setup};
 use crate::machine::{Ecn, Transmit};
 use crate::mrt::api::{
-    ChannelId, Class, CloseReason, Config, ConnectTo, ConnectionHandle, ConnectionStats, Event, PublicKey, ReceiveError,
-    Received, SecretId, SendError, SharedSecret, StaticKey,
+    ChannelId, Class, CloseReason, Config, ConnectTo, ConnectionHandle, ConnectionStats, Event, ReceiveError, Received,
+    SecretId, SendError, SharedSecret,
 };
 use crate::mrt::channel::set::Notice;
 use crate::mrt::crypto::noise::{Handshake, HandshakeFailed};
@@ -249,7 +249,14 @@ impl Connection {
     }
 
     /// A sealed packet with our id.
-    pub(crate) fn on_data(&mut self, now: Instant, from: SocketAddr, ecn: Ecn, header: DataHeader, datagram: &mut [u8]) {
+    pub(crate) fn on_data(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        ecn: Ecn,
+        header: DataHeader,
+        datagram: &mut [u8],
+    ) {
         let Some(live) = &mut self.live else { return };
         if let Some(closing) = &mut self.closing {
             closing.on_packet();
@@ -322,7 +329,8 @@ impl Connection {
             return;
         }
         if self.setup.until().is_some_and(|until| until <= now) {
-            let reason = if self.live.is_some() && self.initiator { CloseReason::TimedOut } else { CloseReason::NoAnswer };
+            let reason =
+                if self.live.is_some() && self.initiator { CloseReason::TimedOut } else { CloseReason::NoAnswer };
             self.end(reason);
             return;
         }

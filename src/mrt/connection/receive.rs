@@ -39,7 +39,7 @@ impl Live {
         datagram: &mut [u8],
     ) -> Verdict {
         let number = PacketNumber::expand(header.number, self.acks.largest().map(PacketNumber));
-        if !self.replay.is_fresh(number.0) {
+        if !self.replay.is_fresh(number) {
             return Verdict::Ignored;
         }
         let bytes = datagram.len() as u64;
@@ -49,7 +49,7 @@ impl Live {
             return Verdict::Ignored;
         };
         // Authentic from here on; before this line nothing of the connection changed.
-        self.replay.record(number.0);
+        self.replay.record(number);
         self.last_heard = now;
         let newest = self.acks.largest().is_none_or(|largest| number.0 > largest);
         self.on_address(now, from, bytes, newest);

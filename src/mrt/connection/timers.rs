@@ -2,7 +2,6 @@
 
 use super::live::Live;
 use crate::mrt::api::{CloseReason, Config};
-use crate::mrt::recovery::congestion::Controller;
 use crate::time::Instant;
 
 /// Everything that happens by the clock once there are keys.

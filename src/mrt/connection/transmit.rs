@@ -32,7 +32,12 @@ impl Live {
     }
 
     /// The close, alone in its packet.
-    pub(super) fn transmit_close(&mut self, now: Instant, closing: &mut Closing, buffer: &mut Vec<u8>) -> Option<Transmit> {
+    pub(super) fn transmit_close(
+        &mut self,
+        now: Instant,
+        closing: &mut Closing,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Transmit> {
         if !core::mem::take(&mut closing.due) {
             return None;
         }
@@ -197,11 +202,23 @@ impl Live {
         }
     }
 
-    fn transmit_alone(&mut self, now: Instant, to: SocketAddr, buffer: &mut Vec<u8>, frame: &Frame<'_>) -> Option<Transmit> {
+    fn transmit_alone(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        buffer: &mut Vec<u8>,
+        frame: &Frame<'_>,
+    ) -> Option<Transmit> {
         let number = self.begin_packet(buffer);
         frame.emit(buffer);
         // Not part of what is in flight: lost ones are repeated by their own clocks.
-        self.end_packet(now, number, buffer, 0, Sent { ack_eliciting: false, mtu_probe: false, content: Content::new() });
+        self.end_packet(
+            now,
+            number,
+            buffer,
+            0,
+            Sent { ack_eliciting: false, mtu_probe: false, content: Content::new() },
+        );
         Some(Transmit { to, ecn: Ecn::NotCapable, segment_size: buffer.len() })
     }
 

@@ -70,7 +70,10 @@ impl PacketKey {
 
     /// Seals `body` in place and returns the tag that goes behind it.
     pub(crate) fn seal(&self, number: PacketNumber, header: &[u8], body: &mut [u8]) -> [u8; 16] {
-        #[expect(clippy::expect_used, reason = "fails only for bodies of gigabytes; a datagram has at most 65,507 bytes")]
+        #[expect(
+            clippy::expect_used,
+            reason = "fails only for bodies of gigabytes; a datagram has at most 65,507 bytes"
+        )]
         let tag = self
             .key
             .seal_in_place_separate_tag(self.nonce(number), Aad::from(header), body)

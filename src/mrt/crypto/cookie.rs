@@ -12,8 +12,8 @@ pub(crate) struct CookieJar {
     key: [u8; 32],
 }
 
-/// A cookie: eight bytes of time, sixteen of proof.
-pub(crate) type Cookie = [u8; 24];
+/// A cookie: eight bytes of time, 32 of proof.
+pub(crate) type Cookie = [u8; 40];
 
 impl CookieJar {
     pub(crate) const fn new(key: [u8; 32]) -> Self {
@@ -23,36 +23,30 @@ impl CookieJar {
     /// A cookie for whoever reads at `address` and calls itself `from`.
     pub(crate) fn bake(&self, now: Instant, address: SocketAddr, from: Cid) -> Cookie {
         let time = now.as_millis().to_be_bytes();
-        let mut cookie = [0; 24];
+        let mut cookie = [0; 40];
         let (head, tail) = cookie.split_at_mut(8);
         head.copy_from_slice(&time);
-        tail.copy_from_slice(&self.proof(time, address, from));
+        tail.copy_from_slice(self.proof(time, address, from).as_bytes());
         cookie
     }
 
     /// Whether this is a cookie of ours, for this address and id, not too old.
     pub(crate) fn is_good(&self, now: Instant, address: SocketAddr, from: Cid, cookie: &[u8]) -> bool {
-        let Ok(cookie) = Cookie::try_from(cookie) else { return false };
-        let mut time = [0; 8];
-        time.copy_from_slice(cookie.split_at(8).0);
-        let baked = Instant::from_start(Duration::from_millis(u64::from_be_bytes(time)));
-
-        baked <= now
-            && now.saturating_since(baked) <= LIFETIME
-            && ring::constant_time::verify_slices_are_equal(&self.proof(time, address, from), cookie.split_at(8).1)
-                .is_ok()
+        let Some((time, proof)) = cookie.split_first_chunk() else { return false };
+        let Ok(proof) = blake3::Hash::from_slice(proof) else { return false };
+        let baked = Instant::from_start(Duration::from_millis(u64::from_be_bytes(*time)));
+        // Comparing two BLAKE3 hashes takes the same time wherever they differ.
+        baked <= now && now.saturating_since(baked) <= LIFETIME && self.proof(*time, address, from) == proof
     }
 
-    fn proof(&self, time: [u8; 8], address: SocketAddr, from: Cid) -> [u8; 16] {
+    fn proof(&self, time: [u8; 8], address: SocketAddr, from: Cid) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(&time).update(&from.0.to_be_bytes()).update(&address.port().to_be_bytes());
         match address.ip() {
             IpAddr::V4(ip) => hasher.update(&ip.octets()),
             IpAddr::V6(ip) => hasher.update(&ip.octets()),
         };
-        let mut proof = [0; 16];
-        hasher.finalize_xof().fill(&mut proof);
-        proof
+        hasher.finalize()
     }
 }
 
@@ -71,7 +65,7 @@ mod tests {
         assert!(!jar.is_good(now - Duration::from_secs(1), here, Cid(7), &cookie), "from the future");
         assert!(!jar.is_good(now, there, Cid(7), &cookie));
         assert!(!jar.is_good(now, here, Cid(8), &cookie));
-        assert!(!jar.is_good(now, here, Cid(7), &cookie[..23]));
+        assert!(!jar.is_good(now, here, Cid(7), &cookie[..39]));
         assert!(!CookieJar::new([2; 32]).is_good(now, here, Cid(7), &cookie));
     }
 }

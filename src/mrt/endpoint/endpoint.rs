@@ -3,8 +3,8 @@
 use super::schedule::Schedule;
 use crate::machine::{Datagram, Machine, Transmit};
 use crate::mrt::api::{
-    ChannelId, Class, Config, ConnectError, ConnectTo, ConnectionHandle, ConnectionStats, Event, PublicKey, ReceiveError,
-    Received, SecretId, SendError, SharedSecret,
+    ChannelId, Class, Config, ConnectError, ConnectTo, ConnectionHandle, ConnectionStats, Event, PublicKey,
+    ReceiveError, Received, SecretId, SendError, SharedSecret,
 };
 use crate::mrt::connection::{Connection, Seeds};
 use crate::mrt::crypto::cookie::CookieJar;
