@@ -76,7 +76,9 @@ impl Shelf {
 
     /// Whether the owner's last word says that something is missing here.
     pub(super) fn lacks_something(&self) -> bool {
-        self.digest.as_ref().is_some_and(|digest| digest.facts.version >= self.version && digest.facts.hash != self.hash())
+        self.digest
+            .as_ref()
+            .is_some_and(|digest| digest.facts.version >= self.version && digest.facts.hash != self.hash())
     }
 
     /// What a digest of this state says.

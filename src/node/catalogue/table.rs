@@ -115,7 +115,10 @@ impl Catalogue {
     /// `B`: offers a file, once the disk has looked at it.
     pub fn offer(&mut self, path: PathBuf) -> Result<(), DiskError> {
         if self.mine.len() >= MAX_OFFERS as usize {
-            return Err(mistake(ErrorCode::TooLarge, format!("{MAX_OFFERS} offers are enough; withdraw some with `U`")));
+            return Err(mistake(
+                ErrorCode::TooLarge,
+                format!("{MAX_OFFERS} offers are enough; withdraw some with `U`"),
+            ));
         }
         if let Some(mine) = self.mine.values().find(|mine| mine.path == path) {
             let again = format!("{} is on offer already; `U` withdraws it", mine.path.display());
@@ -131,9 +134,13 @@ impl Catalogue {
     /// `U`: withdraws an offer of ours.
     pub fn withdraw(&mut self, what: &str) -> Result<(), DiskError> {
         let own = self.identity.id();
-        let found: Vec<OfferNumber> = self.mine.iter().filter(|(_, mine)| self.is_named(own, mine, what)).map(|(n, _)| *n).collect();
+        let found: Vec<OfferNumber> =
+            self.mine.iter().filter(|(_, mine)| self.is_named(own, mine, what)).map(|(n, _)| *n).collect();
         match found.as_slice() {
-            [] => Err(mistake(ErrorCode::NotFound, format!("you offer nothing called {what}; `G` lists what is on offer"))),
+            [] => Err(mistake(
+                ErrorCode::NotFound,
+                format!("you offer nothing called {what}; `G` lists what is on offer"),
+            )),
             [offer] => {
                 let offer = *offer;
                 self.outputs.push_back(CatalogueOutput::Disk(DiskRequest::Forget { offer }));
@@ -147,7 +154,8 @@ impl Catalogue {
     fn is_named(&self, own: NodeId, mine: &Mine, what: &str) -> bool {
         let offer = mine.slot.and_then(|slot| self.shelves.get(&own)?.slot(slot));
         let content = offer.and_then(|offer| offer.facts.content.as_ref());
-        content.is_some_and(|content| content.name == what || content.hash.is_some_and(|hash| is_digits_of(what, &hash)))
+        content
+            .is_some_and(|content| content.name == what || content.hash.is_some_and(|hash| is_digits_of(what, &hash)))
             || mine.path.as_os_str() == what
     }
 
@@ -168,8 +176,11 @@ impl Catalogue {
     /// `R`: the content that a name, a hash or the beginning of one stands for.
     pub fn find(&self, what: &str) -> Result<Listing, DiskError> {
         let listings = self.listings();
-        let named: BTreeSet<FileHash> =
-            self.on_offer().filter(|(_, content)| content.name == what).filter_map(|(_, content)| content.hash).collect();
+        let named: BTreeSet<FileHash> = self
+            .on_offer()
+            .filter(|(_, content)| content.name == what)
+            .filter_map(|(_, content)| content.hash)
+            .collect();
         let digits = || listings.keys().filter(|hash| is_digits_of(what, hash)).copied().collect();
         let by_name = !named.is_empty();
         let found: BTreeSet<FileHash> = if by_name { named } else { digits() };
@@ -179,12 +190,14 @@ impl Catalogue {
                 let name = if by_name { what.to_owned() } else { listing.name.clone() };
                 Ok(Listing { name, ..listing.clone() })
             }
-            (Some(_), Some(_)) => {
-                Err(mistake(ErrorCode::Ambiguous, format!("several files are called {what}; use the hash that `G` shows")))
-            }
-            (None, _) if self.on_offer().any(|(_, content)| content.name == what) => {
-                Err(mistake(ErrorCode::NotFound, format!("{what} is still being hashed by its owner; try again in a moment")))
-            }
+            (Some(_), Some(_)) => Err(mistake(
+                ErrorCode::Ambiguous,
+                format!("several files are called {what}; use the hash that `G` shows"),
+            )),
+            (None, _) if self.on_offer().any(|(_, content)| content.name == what) => Err(mistake(
+                ErrorCode::NotFound,
+                format!("{what} is still being hashed by its owner; try again in a moment"),
+            )),
             (None, _) => Err(mistake(ErrorCode::NotFound, format!("nobody offers {what}; `G` lists what is on offer"))),
         }
     }
@@ -192,7 +205,8 @@ impl Catalogue {
     /// Who else holds this content.
     pub fn holders(&self, hash: &FileHash) -> Vec<NodeId> {
         let own = self.identity.id();
-        let holds = |(owner, content): (NodeId, &Content)| (content.hash == Some(*hash) && owner != own).then_some(owner);
+        let holds =
+            |(owner, content): (NodeId, &Content)| (content.hash == Some(*hash) && owner != own).then_some(owner);
         let mut holders: Vec<NodeId> = self.on_offer().filter_map(holds).collect();
         holders.dedup();
         holders
@@ -366,7 +380,8 @@ impl Catalogue {
             }
         }
         for came in self.members.difference(&before).copied().filter(|id| *id != own).collect::<Vec<_>>() {
-            let contents: Vec<Content> = self.shelves.get(&came).into_iter().flat_map(Shelf::contents).cloned().collect();
+            let contents: Vec<Content> =
+                self.shelves.get(&came).into_iter().flat_map(Shelf::contents).cloned().collect();
             for content in contents {
                 self.tell(Event::Offered(offered(came, &content)));
             }
@@ -434,8 +449,14 @@ impl Catalogue {
             && let Some((owner, from)) = pending.shelf()
         {
             let rest = MAX_IN_MESSAGE - offers.len();
-            let more: Vec<Offer> =
-                self.shelves.get(&owner).into_iter().flat_map(|shelf| shelf.slots_from(from)).take(rest).cloned().collect();
+            let more: Vec<Offer> = self
+                .shelves
+                .get(&owner)
+                .into_iter()
+                .flat_map(|shelf| shelf.slots_from(from))
+                .take(rest)
+                .cloned()
+                .collect();
             let next = more.last().filter(|_| more.len() == rest).map(|last| last.facts.slot.saturating_add(1));
             pending.advance_shelf(owner, next);
             offers.extend(more);

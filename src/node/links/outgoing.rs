@@ -106,7 +106,10 @@ mod tests {
         while outgoing.push(Class::Control, &[0; 1 << 20]).is_ok() {
             taken += 1;
         }
-        assert_eq!(taken, 7, "seven frames of a mebibyte and their headers fit into eight mebibytes, the eighth does not");
+        assert_eq!(
+            taken, 7,
+            "seven frames of a mebibyte and their headers fit into eight mebibytes, the eighth does not"
+        );
         assert!(outgoing.waiting() <= MAX_WAITING);
     }
 }

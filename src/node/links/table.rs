@@ -88,6 +88,8 @@ pub enum LinkEvent {
         /// Which channel.
         channel: ChannelId,
     },
+    /// The system says that nobody listens at this peer's address: a hint, no more.
+    Unreachable(NodeId),
     /// A connection is gone, and its channels.
     Gone(ConnectionHandle),
 }
@@ -245,6 +247,11 @@ impl Links {
                     connection.remote = remote;
                 }
             }
+            mrt::Event::Unreachable { connection } => {
+                let linked = |connection: &Connection| matches!(connection.phase, Phase::Linked { .. });
+                let peer = self.connections.get(&connection).filter(|known| linked(known)).and_then(Connection::peer);
+                self.events.extend(peer.map(LinkEvent::Unreachable));
+            }
             mrt::Event::Lost { connection, reason } => self.on_lost(now, endpoint, connection, &reason),
         }
     }
@@ -288,7 +295,7 @@ impl Links {
     fn read(&mut self, now: Instant, endpoint: &mut Endpoint, handle: ConnectionHandle, channel: ChannelId) {
         loop {
             let Some(connection) = self.connections.get_mut(&handle) else { return };
-            match endpoint.receive(handle, channel) {
+            match endpoint.receive(now, handle, channel) {
                 Ok(Received::Bytes(bytes)) => connection.incoming.entry(channel).or_default().push(&bytes),
                 Ok(Received::Nothing) => return,
                 Ok(Received::Finished) | Err(_) => {
@@ -630,3 +637,6 @@ const fn class_of(message: &LinkMessage) -> Class {
         LinkMessage::Catalogue(_) => Class::Request,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,11 +5,11 @@
 //!   holder →  the slice as bao encodes it, then the channel's end; or a reset with a code
 //! ```
 
-use crate::node::disk::{ByteRange, CHUNK_GROUP};
+use crate::node::disk::{ByteRange, CHUNK_GROUP, MAX_SLICE};
 use crate::node::files::FileHash;
 
 /// Bytes of file that one question may ask for.
-pub const MAX_RANGE: u64 = 1 << 20;
+pub const MAX_RANGE: u64 = MAX_SLICE;
 
 /// Bytes of a question.
 pub(super) const ASK_LEN: usize = 48;
@@ -58,7 +58,8 @@ impl Ask {
         let end = rest.first_chunk::<8>()?;
         let range = ByteRange { start: u64::from_be_bytes(*start), end: u64::from_be_bytes(*end) };
         let length = range.end.checked_sub(range.start)?;
-        let fits = bytes.len() == ASK_LEN && (1..=MAX_RANGE).contains(&length) && range.start.is_multiple_of(CHUNK_GROUP);
+        let fits =
+            bytes.len() == ASK_LEN && (1..=MAX_RANGE).contains(&length) && range.start.is_multiple_of(CHUNK_GROUP);
         fits.then_some(Self { hash: FileHash(*hash), range })
     }
 
@@ -97,6 +98,9 @@ mod tests {
         assert_eq!(Ask::parse(&ask(1, CHUNK_GROUP)), None, "inside a chunk group");
         assert_eq!(Ask::parse(&ask(0, MAX_RANGE + 1)), None, "too much");
         assert_eq!(Ask::parse(&ask(0, u64::MAX)), None, "far too much");
-        assert!(!Ask { hash: FileHash([1; 32]), range: ByteRange { start: 0, end: 5 } }.is_within(6), "ends inside a group");
+        assert!(
+            !Ask { hash: FileHash([1; 32]), range: ByteRange { start: 0, end: 5 } }.is_within(6),
+            "ends inside a group"
+        );
     }
 }

@@ -162,6 +162,11 @@ impl Download {
         self.rounds = 0;
     }
 
+    /// Whether this peer sends, or is to.
+    pub(super) fn uses(&self, peer: NodeId) -> bool {
+        self.source == Some(peer) || self.linking == Some(peer)
+    }
+
     /// When a pause ends.
     pub(super) const fn pause(&self) -> Option<Instant> {
         self.pause
@@ -179,7 +184,8 @@ impl Download {
 
     /// How far it is, if that is due to be said.
     pub(super) fn report(&mut self, now: Instant) -> Option<Event> {
-        let due = self.reported.is_none_or(|last| now.saturating_since(last) >= REPORT_EVERY) || self.plan.is_complete();
+        let due =
+            self.reported.is_none_or(|last| now.saturating_since(last) >= REPORT_EVERY) || self.plan.is_complete();
         due.then(|| {
             self.reported = Some(now);
             Event::Progress {
@@ -202,8 +208,7 @@ mod tests {
     const FAR: NodeId = NodeId([1; 32]);
 
     fn download() -> Download {
-        let mut download =
-            Download::new(Instant::ZERO, DownloadNumber(0), FileHash([9; 32]), "film".into(), 10 << 20);
+        let mut download = Download::new(Instant::ZERO, DownloadNumber(0), FileHash([9; 32]), "film".into(), 10 << 20);
         download.stage = Stage::Slices;
         download
     }

@@ -6,8 +6,7 @@ use super::window::MAX_WINDOW;
 use crate::mrt::{ChannelId, Class, ConnectionHandle, Endpoint, ReceiveError, Received};
 use crate::node::api::{ErrorCode, Event};
 use crate::node::catalogue::{Catalogue, Listing};
-use crate::node::disk::{ByteRange, DiskError, DiskReply, DiskRequest, DownloadNumber};
-use crate::node::files::FileHash;
+use crate::node::disk::{ByteRange, DiskError, DiskReply, DiskRequest, DownloadNumber, MAX_ENCODED_SLICE};
 use crate::node::identity::NodeId;
 use crate::node::links::Links;
 use crate::time::{Duration, Instant};
@@ -26,9 +25,6 @@ const SILENT: Duration = Duration::from_secs(4);
 
 /// A holder that is there but sends nothing for this long is given up: it may serve many others first.
 const SLOW: Duration = Duration::from_secs(30);
-
-/// Bytes that a slice may have more than its range: its length, and 64 for each inner node of the tree above and within it.
-const SLICE_OVERHEAD: u64 = 16 << 10;
 
 /// What a download works with.
 pub struct Around<'a> {
@@ -136,7 +132,8 @@ impl Downloads {
         download.under_way = download.under_way.saturating_sub(range.end.saturating_sub(range.start));
         download.plan.give_back(range);
         download.on_lie(peer);
-        let message = format!("{peer} sent bytes of {} that do not verify; it is not asked for them again", download.name);
+        let message =
+            format!("{peer} sent bytes of {} that do not verify; it is not asked for them again", download.name);
         self.outputs.push_back(TransferOutput::Event(Event::Alert { code: "corrupt", message }));
     }
 
@@ -168,10 +165,10 @@ impl Downloads {
             return false;
         }
         loop {
-            match endpoint.receive(connection, channel) {
+            match endpoint.receive(now, connection, channel) {
                 Ok(Received::Bytes(bytes)) => {
                     if !self.on_bytes(now, key, bytes) {
-                        let _ = endpoint.reset(connection, channel, code::NOT_WANTED);
+                        let _ = endpoint.reset(now, connection, channel, code::NOT_WANTED);
                         break;
                     }
                 }
@@ -203,7 +200,7 @@ impl Downloads {
         };
         download.on_heard(now);
         fetch.bytes = fetch.bytes.saturating_add(bytes.len() as u64);
-        if fetch.bytes > fetch.range.end - fetch.range.start + SLICE_OVERHEAD {
+        if fetch.bytes > MAX_ENCODED_SLICE {
             let peer = fetch.peer;
             download.on_lie(peer);
             self.drop_fetch(key);
@@ -291,7 +288,7 @@ impl Downloads {
         let connection = around.links.connection(peer)?;
         let range = download.plan.take()?;
         let ask = Ask { hash: download.hash, range };
-        let Some(channel) = send_ask(around.endpoint, connection, &ask) else {
+        let Some(channel) = send_ask(now, around.endpoint, connection, &ask) else {
             download.plan.give_back(range);
             download.on_busy(now);
             return None;
@@ -348,7 +345,7 @@ impl Downloads {
             }
         }
         for (connection, channel, peer) in failed {
-            let _ = endpoint.reset(connection, channel, code::NOT_WANTED);
+            let _ = endpoint.reset(now, connection, channel, code::NOT_WANTED);
             if let Some(download) = self.drop_fetch((connection, channel)).and_then(|n| self.downloads.get_mut(&n)) {
                 download.on_holder_failed(peer);
             }
@@ -374,9 +371,9 @@ impl Downloads {
         self.fetches.clear();
     }
 
-    /// Whether this content is being downloaded.
-    pub fn is_under_way(&self, hash: &FileHash) -> bool {
-        self.downloads.values().any(|download| download.hash == *hash)
+    /// Whether a download needs the link to this peer.
+    pub fn uses(&self, peer: NodeId) -> bool {
+        self.downloads.values().any(|download| download.uses(peer))
     }
 
     /// Forgets what was asked for, so that it is missing again. Whose download it was.
@@ -399,13 +396,13 @@ impl Downloads {
 }
 
 /// The question on a channel of its own, or `None` if the connection takes none at the moment.
-fn send_ask(endpoint: &mut Endpoint, connection: ConnectionHandle, ask: &Ask) -> Option<ChannelId> {
+fn send_ask(now: Instant, endpoint: &mut Endpoint, connection: ConnectionHandle, ask: &Ask) -> Option<ChannelId> {
     let channel = endpoint.open_channel(connection, Class::Bulk).ok()?;
     let mut bytes = Bytes::copy_from_slice(&ask.emit());
     let sent = endpoint.send(connection, channel, &mut bytes).is_ok() && bytes.is_empty();
     if sent && endpoint.finish(connection, channel).is_ok() {
         return Some(channel);
     }
-    let _ = endpoint.reset(connection, channel, code::NOT_WANTED);
+    let _ = endpoint.reset(now, connection, channel, code::NOT_WANTED);
     None
 }

@@ -66,26 +66,26 @@ impl Serving {
     /// Something came on a channel that `peer` opened. Only members are answered.
     pub fn handle_readable(&mut self, now: Instant, endpoint: &mut Endpoint, peer: NodeId, is_member: bool, key: Key) {
         if !is_member {
-            self.refuse(endpoint, key, code::NOT_A_MEMBER);
+            self.refuse(now, endpoint, key, code::NOT_A_MEMBER);
             return;
         }
         if !self.questions.contains_key(&key) {
             let of_this_one = self.questions.values().filter(|question| question.peer == peer).count();
             if of_this_one >= MAX_QUESTIONS_OF_ONE || self.questions.len() >= MAX_QUESTIONS {
-                self.refuse(endpoint, key, code::BUSY);
+                self.refuse(now, endpoint, key, code::BUSY);
                 return;
             }
             self.questions.insert(key, Question { peer, answer: Answer::Question(Vec::new()) });
         }
         loop {
-            match endpoint.receive(key.0, key.1) {
+            match endpoint.receive(now, key.0, key.1) {
                 Ok(Received::Bytes(bytes)) => {
                     let Some(Question { answer: Answer::Question(read), .. }) = self.questions.get_mut(&key) else {
-                        self.refuse(endpoint, key, code::BAD_QUESTION);
+                        self.refuse(now, endpoint, key, code::BAD_QUESTION);
                         return;
                     };
                     if read.len() + bytes.len() > ASK_LEN {
-                        self.refuse(endpoint, key, code::BAD_QUESTION);
+                        self.refuse(now, endpoint, key, code::BAD_QUESTION);
                         return;
                     }
                     read.extend_from_slice(&bytes);
@@ -107,7 +107,7 @@ impl Serving {
                 self.pump_at = Some(now);
             }
             None => {
-                self.refuse(endpoint, key, code::BAD_QUESTION);
+                self.refuse(now, endpoint, key, code::BAD_QUESTION);
             }
         }
     }
@@ -128,7 +128,7 @@ impl Serving {
                 self.waiting.push_back(key); // others may still have a turn
                 continue;
             }
-            if self.take_up(endpoint, catalogue, key, ask) {
+            if self.take_up(now, endpoint, catalogue, key, ask) {
                 all += size;
                 *of_this_one += size;
             }
@@ -137,11 +137,11 @@ impl Serving {
     }
 
     /// Whether the disk is asked for it; else the asker was refused.
-    fn take_up(&mut self, endpoint: &mut Endpoint, catalogue: &Catalogue, key: Key, ask: Ask) -> bool {
+    fn take_up(&mut self, now: Instant, endpoint: &mut Endpoint, catalogue: &Catalogue, key: Key, ask: Ask) -> bool {
         let offer = match catalogue.own(&ask.hash) {
             Some((offer, size)) if ask.is_within(size) => offer,
-            Some(_) => return self.refuse(endpoint, key, code::BAD_QUESTION),
-            None => return self.refuse(endpoint, key, code::NOT_HELD),
+            Some(_) => return self.refuse(now, endpoint, key, code::BAD_QUESTION),
+            None => return self.refuse(now, endpoint, key, code::NOT_HELD),
         };
         let token = Token(self.next_token);
         self.next_token += 1;
@@ -168,7 +168,7 @@ impl Serving {
                 self.handle_writable(endpoint, key);
             }
             (Err(_), Some(_)) => {
-                self.refuse(endpoint, key, code::UNREADABLE);
+                self.refuse(now, endpoint, key, code::UNREADABLE);
             }
             (_, None) => {} // the asker is gone
         }
@@ -184,6 +184,11 @@ impl Serving {
             self.forget(key); // the asker is gone or does not want it
         }
         true
+    }
+
+    /// Whether this peer waits for an answer.
+    pub fn uses(&self, peer: NodeId) -> bool {
+        self.questions.values().any(|question| question.peer == peer)
     }
 
     /// The connection is gone, and its questions.
@@ -231,7 +236,7 @@ impl Serving {
             left > 0
         });
         for key in stuck {
-            self.refuse(endpoint, key, code::NOT_WANTED);
+            self.refuse(now, endpoint, key, code::NOT_WANTED);
         }
     }
 
@@ -248,13 +253,18 @@ impl Serving {
             *of_peer.entry(question.peer).or_default() += size;
         }
         // What the disk still reads for askers that are gone.
-        all += self.reading.values().filter(|(key, _)| !self.questions.contains_key(key)).map(|(_, size)| size).sum::<u64>();
+        all += self
+            .reading
+            .values()
+            .filter(|(key, _)| !self.questions.contains_key(key))
+            .map(|(_, size)| size)
+            .sum::<u64>();
         (all, of_peer)
     }
 
     /// Always `false`: the question is not taken up.
-    fn refuse(&mut self, endpoint: &mut Endpoint, key: Key, code: u32) -> bool {
-        let _ = endpoint.reset(key.0, key.1, code);
+    fn refuse(&mut self, now: Instant, endpoint: &mut Endpoint, key: Key, code: u32) -> bool {
+        let _ = endpoint.reset(now, key.0, key.1, code);
         self.forget(key);
         false
     }

@@ -13,9 +13,8 @@ struct Room {
 
 impl Room {
     fn new(members: u8, supernode: usize) -> Self {
-        let catalogues: Vec<Catalogue> = (0..members)
-            .map(|seed| Catalogue::new(Arc::new(Identity::from_seed(&[seed + 1; 32])), 1000))
-            .collect();
+        let catalogues: Vec<Catalogue> =
+            (0..members).map(|seed| Catalogue::new(Arc::new(Identity::from_seed(&[seed + 1; 32])), 1000)).collect();
         let events = vec![Vec::new(); catalogues.len()];
         let mut room = Self { catalogues, now: Instant::ZERO, events, disk: Vec::new() };
         let ids = room.ids();
