@@ -17,6 +17,7 @@ use super::pto::probe_timeout;
 use super::rate::{Delivery, Snapshot};
 use super::report::{AckReport, LossReport};
 use super::rtt::{MAX_ACK_DELAY, Rtt};
+use super::silence::Silence;
 use crate::time::{Duration, Instant};
 use core::ops::RangeInclusive;
 use std::collections::VecDeque;
@@ -31,9 +32,6 @@ pub const MAX_LOST: usize = 4096;
 /// Deliberately skipped numbers that are remembered. One is enough to catch a peer that acknowledges what it has not received;
 /// eight let the caller skip often.
 pub const MAX_SKIPPED: usize = 8;
-
-/// RFC 9002 §7.6.1: congestion is persistent after this many probe timeouts.
-pub const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
 
 /// A packet as it left. `C` is what it contained: whatever is needed to send it again.
 #[derive(Clone, Debug)]
@@ -514,37 +512,6 @@ struct Ack {
     late_in_episode: bool,
 }
 
-/// The longest time, in what one search found, during which everything that was sent was lost (RFC 9002 §7.6.2).
-struct Silence {
-    /// Only packets sent after the first round-trip sample count: before it, the timeout is a guess.
-    after: Option<Instant>,
-    enough: Duration,
-    since: Option<Instant>,
-    longest: Duration,
-}
-
-impl Silence {
-    fn new(rtt: &Rtt) -> Self {
-        let enough = probe_timeout(rtt, MAX_ACK_DELAY, 0).saturating_mul(PERSISTENT_CONGESTION_THRESHOLD);
-        Self { after: rtt.first_sample_at(), enough, since: None, longest: Duration::ZERO }
-    }
-
-    fn lost(&mut self, sent_at: Instant) {
-        if self.after.is_some_and(|after| sent_at > after) {
-            let since = *self.since.get_or_insert(sent_at);
-            self.longest = self.longest.max(sent_at.saturating_since(since));
-        }
-    }
-
-    const fn broken(&mut self) {
-        self.since = None;
-    }
-
-    fn is_persistent(&self) -> bool {
-        self.longest > self.enough
-    }
-}
-
 fn count_lost(report: &mut LossReport, sent_at: Instant, bytes: u16, mtu_probe: bool) {
     if mtu_probe {
         report.mtu_probe_lost = report.mtu_probe_lost.max(Some(bytes));
@@ -554,7 +521,6 @@ fn count_lost(report: &mut LossReport, sent_at: Instant, bytes: u16, mtu_probe: 
     report.lost_bytes = report.lost_bytes.saturating_add(u64::from(bytes));
     report.newest_lost_sent_at = report.newest_lost_sent_at.max(Some(sent_at));
     report.oldest_lost_sent_at = report.oldest_lost_sent_at.or(Some(sent_at));
-    report.smallest_size_lost = Some(report.smallest_size_lost.map_or(bytes, |smallest| smallest.min(bytes)));
     report.largest_size_lost = report.largest_size_lost.max(Some(bytes));
 }
 
@@ -697,7 +663,7 @@ mod tests {
         assert_eq!(lost, [0]);
         assert_eq!((report.lost_packets, report.lost_bytes), (1, 1000));
         assert_eq!((report.newest_lost_sent_at, report.oldest_lost_sent_at), (Some(at(0)), Some(at(0))));
-        assert_eq!((report.smallest_size_lost, report.persistent_congestion), (Some(1000), false));
+        assert_eq!((report.largest_size_lost, report.persistent_congestion), (Some(1000), false));
         assert_eq!(path.ledger.bytes_in_flight(), 2000);
     }
 
