@@ -5,7 +5,7 @@ use super::rtt::{MAX_ACK_DELAY, Rtt};
 use crate::time::{Duration, Instant};
 
 /// RFC 9002 §7.6.1: congestion is persistent after this many probe timeouts.
-pub const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
+const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
 
 /// The longest time, in what one search found, during which everything that was sent was lost (RFC 9002 §7.6.2).
 pub(super) struct Silence {
