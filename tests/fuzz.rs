@@ -9,20 +9,20 @@ use anjer::mrt::wire::{Cid, Clear, DataHeader, Frame, Pattern, put_ack};
 
 type Target = fn(&[u8]) -> bool;
 
-/// Gives `target` every seed, which has to get past its first checks, then every beginning of it, and every single-byte change.
+/// Gives `target` every seed, which has to get past its first checks, then every beginning of it, and changes of each of its
+/// first 64 bytes to the edges of what a byte or the form of a varint can be.
 fn replay(target: Target, seeds: &[Vec<u8>]) {
     for seed in seeds {
         assert!(target(seed), "a seed that exercises nothing: {seed:02x?}");
         for end in 0..seed.len() {
-            target(&seed[..end]);
+            target(seed.get(..end).unwrap_or_default());
         }
         let mut damaged = seed.clone();
-        for at in 0..seed.len().min(64) {
-            for value in [0, 1, 0x3F, 0x40, 0x7F, 0x80, 0xBF, 0xC0, 0xFF, seed[at] ^ 1, seed[at].wrapping_add(1)] {
-                damaged[at] = value;
+        for (at, byte) in seed.iter().enumerate().take(64) {
+            for value in [0, 1, 0x3F, 0x40, 0x7F, 0x80, 0xBF, 0xC0, 0xFF, byte ^ 1, byte.wrapping_add(1), *byte] {
+                damaged.splice(at..=at, [value]);
                 target(&damaged);
             }
-            damaged[at] = seed[at];
         }
     }
 }
