@@ -1,7 +1,7 @@
 //! A connection's life: setup, live, closing, over. What the endpoint calls.
 
 use super::closing::{Closing, VIOLATION};
-use super::live::{Entropy, Live};
+use super::live::{Entropy, Live, Other};
 use super::receive::Verdict;
 use super::setup::{CALLEE_PATIENCE, Repeat, Setup};
 use crate::machine::{Ecn, Transmit};
@@ -51,26 +51,26 @@ pub(crate) struct Request<'a> {
     pub(crate) noise: &'a [u8],
 }
 
-/// Seeds for one connection.
-pub(crate) struct Seeds {
-    pub(crate) handshake: [u8; 32],
-    pub(crate) entropy: [u8; 32],
+/// What the endpoint gives a connection at its birth: its names and its secret seeds.
+pub(crate) struct Birth {
+    pub(crate) handle: ConnectionHandle,
+    pub(crate) cid: Cid,
+    pub(crate) handshake_seed: [u8; 32],
+    pub(crate) entropy_seed: [u8; 32],
+}
+
+/// Whom to call, and for how long.
+pub(crate) struct Call {
+    pub(crate) remote: SocketAddr,
+    pub(crate) to: ConnectTo,
+    pub(crate) timeout: Duration,
 }
 
 impl Connection {
     /// The caller's side.
-    pub(crate) fn connect(
-        now: Instant,
-        config: &Config,
-        handle: ConnectionHandle,
-        local_cid: Cid,
-        remote: SocketAddr,
-        to: &ConnectTo,
-        timeout: Duration,
-        seeds: Seeds,
-    ) -> Result<Self, HandshakeFailed> {
+    pub(crate) fn connect(now: Instant, config: &Config, birth: &Birth, call: &Call) -> Result<Self, HandshakeFailed> {
         let mut payload = Vec::new();
-        let (pattern, key, secret) = match to {
+        let (pattern, key, secret) = match &call.to {
             ConnectTo::Unknown => (Pattern::XX, None, None),
             ConnectTo::Known(key) => (Pattern::IK, Some(key), None),
             ConnectTo::Invited { key, id, secret } => {
@@ -83,30 +83,28 @@ impl Connection {
             Live::parameters(config).emit(&mut payload);
         }
         let mut handshake =
-            Handshake::initiator(pattern, &config.static_key, &config.application, key, secret, seeds.handshake)?;
+            Handshake::initiator(pattern, &config.static_key, &config.application, key, secret, birth.handshake_seed)?;
         let noise = handshake.write(&payload)?;
         let setup = Setup::ExpectAccept {
             handshake: Box::new(handshake),
             pattern,
             noise,
             cookie: Vec::new(),
-            repeat: Repeat::new(now, now + timeout),
+            repeat: Repeat::new(now, now + call.timeout),
         };
-        Ok(Self::new(now, handle, true, local_cid, remote, setup, seeds.entropy))
+        Ok(Self::new(now, birth, true, call.remote, setup))
     }
 
     /// The callee's side: reads the caller's first message. `secret_of`: the shared secret with that name, if we know it.
     pub(crate) fn accept(
         now: Instant,
         config: &Config,
-        handle: ConnectionHandle,
-        local_cid: Cid,
+        birth: &Birth,
         request: &Request<'_>,
         secret_of: impl FnOnce(SecretId) -> Option<SharedSecret>,
-        seeds: Seeds,
     ) -> Result<Self, HandshakeFailed> {
         let mut handshake =
-            Handshake::responder(request.pattern, &config.static_key, &config.application, seeds.handshake)?;
+            Handshake::responder(request.pattern, &config.static_key, &config.application, birth.handshake_seed)?;
         let payload = handshake.read(request.noise)?;
         let mut parameters = payload.as_slice();
         let mut secret_id = None;
@@ -120,35 +118,28 @@ impl Connection {
         Live::parameters(config).emit(&mut ours);
         let noise = handshake.write(&ours)?;
         let mut accept = Vec::new();
-        Clear::Acon { to: request.cid, from: local_cid, noise: &noise }.emit(&mut accept);
+        Clear::Acon { to: request.cid, from: birth.cid, noise: &noise }.emit(&mut accept);
         let until = now + CALLEE_PATIENCE;
         if request.pattern == Pattern::XX {
             let setup = Setup::ExpectThird { handshake: Box::new(handshake), accept, until };
-            let mut connection = Self::new(now, handle, false, local_cid, request.from, setup, seeds.entropy);
+            let mut connection = Self::new(now, birth, false, request.from, setup);
             connection.reply_due = true;
             return Ok(connection);
         }
         let parameters = Parameters::parse(parameters).map_err(|_| HandshakeFailed)?;
         let setup = Setup::ExpectProof { accept, until };
-        let mut connection = Self::new(now, handle, false, local_cid, request.from, setup, seeds.entropy);
-        connection.go_live(now, config, request.from, request.cid, handshake, &parameters, secret_id)?;
+        let mut connection = Self::new(now, birth, false, request.from, setup);
+        let other = Other { remote: request.from, cid: request.cid, parameters, secret: secret_id };
+        connection.go_live(now, config, handshake, &other)?;
         connection.reply_due = true;
         Ok(connection)
     }
 
-    fn new(
-        now: Instant,
-        handle: ConnectionHandle,
-        initiator: bool,
-        local_cid: Cid,
-        first_remote: SocketAddr,
-        setup: Setup,
-        entropy_seed: [u8; 32],
-    ) -> Self {
+    fn new(now: Instant, birth: &Birth, initiator: bool, first_remote: SocketAddr, setup: Setup) -> Self {
         Self {
-            handle,
+            handle: birth.handle,
             initiator,
-            local_cid,
+            local_cid: birth.cid,
             first_remote,
             began: now,
             handshake: None,
@@ -157,7 +148,7 @@ impl Connection {
             closing: None,
             over: false,
             reply_due: false,
-            entropy_seed,
+            entropy_seed: birth.entropy_seed,
             hinted: None,
             events: VecDeque::new(),
         }
@@ -198,7 +189,7 @@ impl Connection {
             Setup::ExpectAccept { handshake, .. } => {
                 let payload = handshake.read(noise)?;
                 let parameters = Parameters::parse(&payload).map_err(|_| HandshakeFailed)?;
-                self.on_second(now, config, from, cid, &parameters)
+                self.on_second(now, config, &Other { remote: from, cid, parameters, secret: None })
             }
             Setup::ExpectThird { handshake, .. } => {
                 let payload = handshake.read(noise)?;
@@ -206,7 +197,7 @@ impl Connection {
                 let Setup::ExpectThird { handshake, .. } = core::mem::replace(&mut self.setup, Setup::Done) else {
                     return Err(HandshakeFailed);
                 };
-                self.go_live(now, config, from, cid, *handshake, &parameters, None)?;
+                self.go_live(now, config, *handshake, &Other { remote: from, cid, parameters, secret: None })?;
                 self.on_connected(now);
                 Ok(())
             }
@@ -215,14 +206,7 @@ impl Connection {
     }
 
     /// The caller has read the second message, and that changed the handshake for good.
-    fn on_second(
-        &mut self,
-        now: Instant,
-        config: &Config,
-        from: SocketAddr,
-        cid: Cid,
-        parameters: &Parameters,
-    ) -> Result<(), HandshakeFailed> {
+    fn on_second(&mut self, now: Instant, config: &Config, other: &Other) -> Result<(), HandshakeFailed> {
         let Setup::ExpectAccept { mut handshake, pattern, repeat, .. } =
             core::mem::replace(&mut self.setup, Setup::Done)
         else {
@@ -233,10 +217,10 @@ impl Connection {
             Live::parameters(config).emit(&mut ours);
             let noise = handshake.write(&ours)?;
             let mut third = Vec::new();
-            Clear::Acon { to: cid, from: self.local_cid, noise: &noise }.emit(&mut third);
+            Clear::Acon { to: other.cid, from: self.local_cid, noise: &noise }.emit(&mut third);
             self.setup = Setup::ExpectSealed { third, repeat: Repeat::new(now, repeat.until) };
         }
-        self.go_live(now, config, from, cid, *handshake, parameters, None)?;
+        self.go_live(now, config, *handshake, other)?;
         if let (Some(sent_at), Some(live)) = (repeat.left_once, &mut self.live) {
             live.path.rtt.update(now, now.saturating_since(sent_at), Duration::ZERO);
         }
@@ -300,11 +284,13 @@ impl Connection {
             None if matches!(self.setup, Setup::ExpectAccept { .. }) && to == self.first_remote => {
                 self.end(CloseReason::Refused);
             }
-            Some(live) if live.path.remote == to && self.closing.is_none() => {
-                if self.hinted.is_none_or(|at| now.saturating_since(at) >= HINT_INTERVAL) {
-                    self.hinted = Some(now);
-                    self.events.push_back(Event::Unreachable { connection: self.handle });
-                }
+            Some(live)
+                if live.path.remote == to
+                    && self.closing.is_none()
+                    && self.hinted.is_none_or(|at| now.saturating_since(at) >= HINT_INTERVAL) =>
+            {
+                self.hinted = Some(now);
+                self.events.push_back(Event::Unreachable { connection: self.handle });
             }
             _ => {}
         }
@@ -492,16 +478,12 @@ impl Connection {
         &mut self,
         now: Instant,
         config: &Config,
-        remote: SocketAddr,
-        cid: Cid,
         handshake: Handshake,
-        parameters: &Parameters,
-        secret: Option<SecretId>,
+        other: &Other,
     ) -> Result<(), HandshakeFailed> {
         let entropy = Entropy::new(self.entropy_seed);
         let outcome = handshake.finish()?;
-        let live = Live::new(now, config, self.initiator, remote, cid, outcome, parameters, secret, entropy);
-        self.live = Some(Box::new(live));
+        self.live = Some(Box::new(Live::new(now, config, self.initiator, outcome, other, entropy)));
         Ok(())
     }
 

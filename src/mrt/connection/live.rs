@@ -57,6 +57,15 @@ pub(super) struct Live {
     max_send_buffer: usize,
 }
 
+/// What the setup told of the other side.
+pub(super) struct Other {
+    pub(super) remote: SocketAddr,
+    pub(super) cid: Cid,
+    pub(super) parameters: Parameters,
+    /// The shared secret it proved to know.
+    pub(super) secret: Option<SecretId>,
+}
+
 /// What is counted since the connection began.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counters {
@@ -70,13 +79,11 @@ impl Live {
         now: Instant,
         config: &Config,
         initiator: bool,
-        remote: SocketAddr,
-        remote_cid: Cid,
         outcome: Outcome,
-        parameters: &Parameters,
-        secret: Option<SecretId>,
+        other: &Other,
         entropy: Entropy,
     ) -> Self {
+        let parameters = &other.parameters;
         let cipher = match parameters.prefers_aes && Cipher::aes_is_fast() {
             true => Cipher::Aes128Gcm,
             false => Cipher::ChaCha20Poly1305,
@@ -94,15 +101,15 @@ impl Live {
         let max_datagram = u64::from(config.max_datagram).min(parameters.max_datagram);
         let max_datagram = u16::try_from(max_datagram).unwrap_or(u16::MAX);
         let mut live = Self {
-            remote_cid,
+            remote_cid: other.cid,
             remote_key: outcome.remote,
-            secret,
+            secret: other.secret,
             binding: outcome.binding,
             keys: Keys::new(cipher, outcome.send, outcome.receive, config.key_update_after),
             replay: ReplayWindow::default(),
             acks: Acks::default(),
             ledger: Ledger::new(),
-            path: Path::new(now, remote, config.congestion, max_datagram),
+            path: Path::new(now, other.remote, config.congestion, max_datagram),
             probe: None,
             responses: VecDeque::new(),
             channels: Channels::new(initiator, limits, granted),

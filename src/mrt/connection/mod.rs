@@ -29,5 +29,5 @@ mod setup;
 mod timers;
 mod transmit;
 
-pub(crate) use life::{Connection, Request, Seeds};
+pub(crate) use life::{Birth, Call, Connection, Request};
 pub(crate) use path::BASE_DATAGRAM;

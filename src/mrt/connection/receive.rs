@@ -185,30 +185,24 @@ impl Live {
 
     /// RFC 9000 §9.3: the newest packet came from elsewhere, so the other side's address seems to have changed. It has to prove it.
     fn on_address(&mut self, now: Instant, from: SocketAddr, bytes: u64, newest: bool) {
-        match &mut self.probe {
-            Some(probe) if probe.remote == from => {
-                probe.on_received(bytes);
-                if newest && probe.next.is_none() {
-                    probe.next = Some(now);
-                }
+        if let Some(probe) = self.probe.as_mut().filter(|probe| probe.remote == from) {
+            probe.on_received(bytes);
+            if newest && probe.next.is_none() {
+                probe.next = Some(now);
             }
-            _ if from == self.path.remote => {
-                if newest {
-                    self.probe = None;
-                }
-            }
-            _ if newest => {
-                let mut probe = PathProbe::new(now, from, self.entropy.next());
-                probe.on_received(bytes);
-                self.probe = Some(probe);
-            }
-            _ => {}
+        } else if newest && from == self.path.remote {
+            // It is where it was: whatever came from elsewhere was late, or a copy.
+            self.probe = None;
+        } else if newest {
+            let mut probe = PathProbe::new(now, from, self.entropy.next());
+            probe.on_received(bytes);
+            self.probe = Some(probe);
         }
     }
 
     /// The other side repeated a challenge: it reads what is sent to its new address.
     fn on_path_response(&mut self, now: Instant, token: [u8; 8]) -> bool {
-        if !self.probe.as_ref().is_some_and(|probe| probe.token == token) {
+        if self.probe.as_ref().is_none_or(|probe| probe.token != token) {
             return false;
         }
         let Some(probe) = self.probe.take() else { return false };

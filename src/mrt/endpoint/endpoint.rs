@@ -6,7 +6,7 @@ use crate::mrt::api::{
     ChannelId, Class, Config, ConnectError, ConnectTo, ConnectionHandle, ConnectionStats, Event, PublicKey,
     ReceiveError, Received, SecretId, SendError, SharedSecret,
 };
-use crate::mrt::connection::{Connection, Seeds};
+use crate::mrt::connection::{Birth, Call, Connection};
 use crate::mrt::crypto::cookie::CookieJar;
 use crate::mrt::wire::{Cid, Clear};
 use crate::time::{Duration, Instant};
@@ -141,12 +141,12 @@ impl Endpoint {
             }
             ConnectTo::Unknown | ConnectTo::Known(_) | ConnectTo::Invited { .. } => {}
         }
-        let (handle, cid, seeds) = self.draw();
-        let connection = Connection::connect(now, &self.config, handle, cid, remote, &to, timeout, seeds)
+        let birth = self.draw();
+        let connection = Connection::connect(now, &self.config, &birth, &Call { remote, to, timeout })
             // Only a key that is no point on the curve fails here.
             .map_err(|_| ConnectError::BadAddress)?;
-        self.insert(handle, Entry { connection, cid, request: None, half_open: false });
-        Ok(handle)
+        self.insert(birth.handle, Entry { connection, cid: birth.cid, request: None, half_open: false });
+        Ok(birth.handle)
     }
 
     /// Lets callers in who prove that they know this secret, too. Whoever calls this bounds how many there are.
@@ -262,17 +262,17 @@ impl Endpoint {
     // For the folder.
 
     /// A name, an id and seeds for a new connection.
-    pub(super) fn draw(&mut self) -> (ConnectionHandle, Cid, Seeds) {
+    pub(super) fn draw(&mut self) -> Birth {
         let handle = ConnectionHandle(self.next_handle);
         self.next_handle += 1;
         let mut cid = Cid(self.random.next_u64());
         while self.by_cid.contains_key(&cid) {
             cid = Cid(self.random.next_u64());
         }
-        let mut seeds = Seeds { handshake: [0; 32], entropy: [0; 32] };
-        self.random.fill_bytes(&mut seeds.handshake);
-        self.random.fill_bytes(&mut seeds.entropy);
-        (handle, cid, seeds)
+        let mut birth = Birth { handle, cid, handshake_seed: [0; 32], entropy_seed: [0; 32] };
+        self.random.fill_bytes(&mut birth.handshake_seed);
+        self.random.fill_bytes(&mut birth.entropy_seed);
+        birth
     }
 
     pub(super) fn insert(&mut self, handle: ConnectionHandle, entry: Entry) {

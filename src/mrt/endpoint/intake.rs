@@ -83,13 +83,12 @@ impl Endpoint {
     }
 
     fn accept(&mut self, now: Instant, request: &Request<'_>) {
-        let (handle, cid, seeds) = self.draw();
+        let birth = self.draw();
         let secrets = &self.secrets;
-        let accepted =
-            Connection::accept(now, &self.config, handle, cid, request, |id| secrets.get(&id).cloned(), seeds);
+        let accepted = Connection::accept(now, &self.config, &birth, request, |id| secrets.get(&id).cloned());
         if let Ok(connection) = accepted {
             let request = Some((request.from, request.cid));
-            self.insert(handle, Entry { connection, cid, request, half_open: true });
+            self.insert(birth.handle, Entry { connection, cid: birth.cid, request, half_open: true });
         }
     }
 }
