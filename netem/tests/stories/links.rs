@@ -1,0 +1,152 @@
+//! What links do to packets.
+
+use crate::talker::{address, numbers, talk, times, two};
+use core::time::Duration;
+use netem::{Link, Loss, Profile, Queue, Reordering};
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_perfect_link_delivers_everything_at_once_and_in_order() {
+    let mut network = two(1, Link::default());
+    talk(&mut network, 100, 50, MS);
+    assert!(numbers(&network).into_iter().eq(0..100));
+    assert!(times(&network).into_iter().eq((0..100).map(|number| number * MS)));
+}
+
+#[test]
+fn the_rate_is_kept_headers_included() {
+    let mut network = two(1, Link { rate: Some(8_000_000), delay: 10 * MS, ..Link::default() });
+    talk(&mut network, 1000, 972, Duration::ZERO);
+    // 972 bytes and 28 of headers are a kilobyte, a megabyte a second passes: one packet a millisecond.
+    assert!(times(&network).into_iter().eq((1..=1000).map(|number| number * MS + 10 * MS)));
+}
+
+#[test]
+fn a_queue_drops_its_tail_and_keeps_its_head() {
+    let mut network = two(1, Link { rate: Some(8_000_000), queue: Queue::Packets(9), ..Link::default() });
+    talk(&mut network, 20, 972, Duration::ZERO);
+    assert!(numbers(&network).into_iter().eq(0..10), "one is sent, nine wait, the rest is too much");
+    assert_eq!(network.counters(address(1), address(2)).dropped.queue, 10);
+}
+
+#[test]
+fn a_queue_in_bytes_has_room_for_a_small_packet_where_a_large_one_does_not_fit() {
+    let mut network = two(1, Link { rate: Some(8_000), queue: Queue::Bytes(1500), ..Link::default() });
+    for size in [972, 972, 972, 300] {
+        let packet = netem::Packet { from: address(1), to: address(2), bytes: vec![0; size] };
+        network.host_mut(address(1)).unwrap().to_say.push_back(packet);
+    }
+    network.run_for(Duration::from_secs(60));
+    let sizes: Vec<usize> = network.host(address(2)).unwrap().heard.iter().map(|(_, bytes)| bytes.len()).collect();
+    assert_eq!(sizes, [972, 972, 300]);
+}
+
+#[test]
+fn a_buffer_of_a_second_delays_by_a_second() {
+    let mut network = two(1, Profile::Dsl.up());
+    talk(&mut network, 1000, 1400, Duration::ZERO);
+    let last = *times(&network).last().unwrap();
+    assert!(last > Duration::from_millis(990) && last < Duration::from_millis(1040), "{last:?}");
+    assert!(network.total().dropped.queue > 800);
+}
+
+#[test]
+fn the_loss_rate_is_what_was_asked_for() {
+    for (percent, seed) in [(1, 1), (10, 2), (30, 3)] {
+        let probability = f64::from(percent) / 100.0;
+        let mut network = two(seed, Link::default().losing(probability));
+        talk(&mut network, 20_000, 20, Duration::ZERO);
+        let lost = network.counters(address(1), address(2)).dropped.loss as f64 / 20_000.0;
+        // Four standard deviations of a binomial distribution.
+        let tolerance = 4.0 * (probability * (1.0 - probability) / 20_000.0).sqrt();
+        assert!((lost - probability).abs() < tolerance, "{lost} instead of {probability}");
+        assert_eq!(numbers(&network).len() as u64, network.counters(address(1), address(2)).delivered);
+    }
+}
+
+#[test]
+fn what_is_lost_took_its_time_to_be_sent() {
+    let mut network = two(1, Link { rate: Some(8_000_000), loss: Loss::Independent(0.5), ..Link::default() });
+    talk(&mut network, 1000, 972, Duration::ZERO);
+    assert!(times(&network).iter().zip(numbers(&network)).all(|(at, number)| *at == (number + 1) * MS));
+}
+
+#[test]
+fn jitter_changes_the_times_and_not_the_order() {
+    let mut network = two(1, Link { delay: 20 * MS, jitter: 30 * MS, ..Link::default() });
+    talk(&mut network, 1000, 20, MS);
+    assert!(numbers(&network).into_iter().eq(0..1000));
+    let delays: Vec<Duration> = times(&network).iter().zip(0..).map(|(at, number)| *at - number * MS).collect();
+    assert!(delays.iter().all(|delay| (20 * MS..=50 * MS).contains(delay)));
+    assert!(delays.iter().max().unwrap().saturating_sub(*delays.iter().min().unwrap()) > 10 * MS);
+}
+
+#[test]
+fn a_packet_that_is_held_back_is_overtaken_by_those_that_follow_in_time() {
+    let reordering = Reordering { probability: 0.1, hold: 5 * MS };
+    let mut network = two(1, Link { delay: 10 * MS, reordering, ..Link::default() });
+    talk(&mut network, 1000, 20, 2 * MS);
+    let heard = numbers(&network);
+    let held_back = network.counters(address(1), address(2)).held_back;
+    assert!((60..140).contains(&held_back), "{held_back}");
+    // In 5 ms two followers pass, unless they are held back themselves; nobody falls back further than that.
+    let overtaken = heard.windows(2).filter(|pair| pair[1] < pair[0]).count() as u64;
+    assert!(overtaken > held_back / 2 && overtaken <= held_back);
+    let mut sorted = heard.clone();
+    sorted.sort_unstable();
+    assert!(sorted.into_iter().eq(0..1000), "nothing is lost by it");
+    assert!(heard.iter().zip(0..).all(|(number, place)| number.abs_diff(place) <= 2));
+}
+
+#[test]
+fn some_packets_arrive_twice() {
+    let mut network = two(1, Link { duplication: 0.2, jitter: 5 * MS, ..Link::default() });
+    talk(&mut network, 1000, 20, MS);
+    let counters = network.counters(address(1), address(2));
+    assert!((130..270).contains(&counters.duplicated));
+    assert_eq!(counters.delivered, 1000 + counters.duplicated);
+    assert_eq!(numbers(&network).len() as u64, counters.delivered);
+}
+
+#[test]
+fn damaged_packets_are_delivered_damaged() {
+    let mut network = two(1, Link { corruption: 0.3, ..Link::default() });
+    talk(&mut network, 1000, 200, MS);
+    let corrupted = network.counters(address(1), address(2)).corrupted;
+    assert!((220..380).contains(&corrupted));
+    let heard = &network.host(address(2)).unwrap().heard;
+    assert_eq!(heard.len(), 1000);
+    let whole = |number: u32| [number.to_be_bytes().as_slice(), &[0; 196]].concat();
+    let different = heard.iter().zip(0..).filter(|((_, bytes), number)| *bytes != whole(*number)).count();
+    assert_eq!(different as u64, corrupted);
+}
+
+#[test]
+fn what_is_larger_than_the_mtu_vanishes() {
+    let mut network = two(1, Link { mtu: Some(1500), ..Link::default() });
+    talk(&mut network, 1, 1472, MS);
+    talk(&mut network, 1, 1473, MS);
+    assert_eq!(network.host(address(2)).unwrap().heard.len(), 1);
+    assert_eq!(network.counters(address(1), address(2)).dropped.too_large, 1);
+}
+
+#[test]
+fn nothing_passes_in_a_blackout() {
+    let mut network = two(1, Link { blackouts: vec![10 * MS..20 * MS, 30 * MS..31 * MS], ..Link::default() });
+    talk(&mut network, 40, 20, MS);
+    assert!(numbers(&network).into_iter().eq((0..10).chain(20..30).chain(31..40)));
+    assert_eq!(network.counters(address(1), address(2)).dropped.blackout, 11);
+}
+
+#[test]
+fn every_packet_is_accounted_for_on_every_profile() {
+    for profile in Profile::ALL {
+        let mut network = two(5, profile.down());
+        talk(&mut network, 2000, 1200, Duration::from_micros(300));
+        let counters = network.counters(address(1), address(2));
+        assert_eq!(counters.sent, 2000);
+        assert_eq!(counters.sent + counters.duplicated, counters.delivered + counters.dropped.total(), "{profile:?}");
+        assert!(counters.delivered > 0, "{profile:?}");
+    }
+}

@@ -1,0 +1,7 @@
+//! Stories about links and faults: each impairment is seen to do what it says, and nothing else.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
+
+mod faults;
+mod links;
+mod talker;
