@@ -28,7 +28,7 @@ mod endpoint;
 pub mod handle;
 
 pub use api::{
-    ChannelId, Class, CloseReason, Config, ConnectError, ConnectTo, ConnectionHandle, ConnectionStats, Event, PublicKey,
-    ReceiveError, Received, SecretId, SendError, SharedSecret, StaticKey,
+    ChannelId, Class, CloseReason, Config, ConnectError, ConnectTo, ConnectionHandle, ConnectionStats, Event,
+    PublicKey, ReceiveError, Received, SecretId, SendError, SharedSecret, StaticKey,
 };
 pub use endpoint::Endpoint;
