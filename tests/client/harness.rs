@@ -11,47 +11,47 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Long enough for anything that happens at once on a busy machine.
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_node-client");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_node-client");
 
 /// A running client. Dropping it kills it.
-pub struct Client {
+pub(crate) struct Client {
     name: String,
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     errors: Option<thread::JoinHandle<String>>,
     /// Every event so far, in order. Waiting looks from `seen` on.
-    pub events: Vec<Value>,
+    pub(crate) events: Vec<Value>,
     seen: usize,
     /// The folder that it shares, kept until the client is dropped.
-    pub dir: TempDir,
+    pub(crate) dir: TempDir,
     /// Its state folder.
-    pub state: TempDir,
+    pub(crate) state: TempDir,
 }
 
 impl Client {
     /// Starts a client of that name and waits until it is ready.
-    pub fn start(name: &str) -> Self {
+    pub(crate) fn start(name: &str) -> Self {
         Self::start_with(name, &[])
     }
 
     /// The same, with more options.
-    pub fn start_with(name: &str, options: &[&str]) -> Self {
+    pub(crate) fn start_with(name: &str, options: &[&str]) -> Self {
         let mut client = Self::spawn(name, options);
         client.wait("ready", |event| event["event"] == "ready");
         client
     }
 
     /// Starts a client without waiting for anything.
-    pub fn spawn(name: &str, options: &[&str]) -> Self {
+    pub(crate) fn spawn(name: &str, options: &[&str]) -> Self {
         Self::spawn_at(name, folder(), &[&["--local"], options].concat())
     }
 
     /// Starts a client with that state folder and no option that is not given, but for names and folders.
-    pub fn spawn_at(name: &str, state: TempDir, options: &[&str]) -> Self {
+    pub(crate) fn spawn_at(name: &str, state: TempDir, options: &[&str]) -> Self {
         let dir = folder();
         let mut child = Command::new(PROGRAM)
             .args(["--json", "--name", name, "--dir"])
@@ -85,12 +85,12 @@ impl Client {
     }
 
     /// Types a line.
-    pub fn type_line(&mut self, line: &str) {
+    pub(crate) fn type_line(&mut self, line: &str) {
         self.type_bytes(format!("{line}\n").as_bytes());
     }
 
     /// Types bytes.
-    pub fn type_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn type_bytes(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("not closed");
         stdin
             .write_all(bytes)
@@ -99,17 +99,17 @@ impl Client {
     }
 
     /// Ends its input.
-    pub fn close_stdin(&mut self) {
+    pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
     /// The next event, from the last one waited for on, that `wanted` accepts.
-    pub fn wait(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.wait_within(SOON, what, wanted)
     }
 
     /// The same, with a deadline of its own.
-    pub fn wait_within(&mut self, limit: Duration, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_within(&mut self, limit: Duration, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + limit;
         loop {
             while let Some(event) = self.events.get(self.seen) {
@@ -133,7 +133,7 @@ impl Client {
     }
 
     /// Waits until the room's members are exactly `count`.
-    pub fn wait_for_members(&mut self, count: usize) -> Value {
+    pub(crate) fn wait_for_members(&mut self, count: usize) -> Value {
         let what = format!("list of {count} members");
         self.wait(&what, |event| {
             event["event"] == "peers" && event["members"].as_array().is_some_and(|list| list.len() == count)
@@ -141,12 +141,12 @@ impl Client {
     }
 
     /// Waits for a line of chat with that text.
-    pub fn wait_for_text(&mut self, text: &str) -> Value {
+    pub(crate) fn wait_for_text(&mut self, text: &str) -> Value {
         self.wait(&format!("line {text:?}"), |event| event["event"] == "chat" && event["text"] == text)
     }
 
     /// Waits for the answer `error` with that code.
-    pub fn wait_for_error(&mut self, letter: Option<&str>, code: &str) -> Value {
+    pub(crate) fn wait_for_error(&mut self, letter: Option<&str>, code: &str) -> Value {
         let event = self.wait(&format!("error {code}"), |event| event["event"] == "error");
         assert_eq!((event["command"].as_str(), event["code"].as_str()), (letter, Some(code)), "{event}");
         let message = event["message"].as_str().expect("a message");
@@ -155,59 +155,59 @@ impl Client {
     }
 
     /// The texts said so far, in order, `history` left out.
-    pub fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         let said = self.events.iter().filter(|event| event["event"] == "chat" && event["history"] == false);
         said.map(|event| event["text"].as_str().expect("text").to_owned()).collect()
     }
 
     /// The events of that kind so far.
-    pub fn events_called(&self, kind: &str) -> Vec<Value> {
+    pub(crate) fn events_called(&self, kind: &str) -> Vec<Value> {
         self.events.iter().filter(|event| event["event"] == kind).cloned().collect()
     }
 
     /// What it said it is.
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.ready()["id"].as_str().expect("an id").to_owned()
     }
 
     /// Where it said it listens.
-    pub fn local(&self) -> SocketAddr {
+    pub(crate) fn local(&self) -> SocketAddr {
         self.ready()["local"].as_str().expect("an address").parse().expect("an address")
     }
 
     /// Its process, for signals and for what the system knows of it.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The largest resident memory it ever had, in KiB.
-    pub fn peak_rss_kib(&self) -> u64 {
+    pub(crate) fn peak_rss_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel counts");
         line.trim().trim_end_matches("kB").trim().parse().expect("a number")
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status =
             Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().expect("kill runs");
         assert!(status.success());
     }
 
     /// `kill -9`: it has no chance to say anything.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ran");
     }
 
     /// Waits for `bye` and the end; returns how it ended and what it wrote to stderr.
-    pub fn wait_for_end(mut self) -> (ExitStatus, String) {
+    pub(crate) fn wait_for_end(mut self) -> (ExitStatus, String) {
         self.wait("bye", |event| event["event"] == "bye");
         self.ended()
     }
 
     /// Waits for the end, `bye` or not.
-    pub fn ended(mut self) -> (ExitStatus, String) {
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let status = exit_within(&mut self.child, SOON);
         let errors = self.errors.take().expect("not ended before").join().expect("no panic");
         assert!(!errors.contains("panicked"), "{}: {errors}", self.name);
@@ -240,7 +240,7 @@ impl Drop for Client {
 }
 
 /// Clients in one room, the first its supernode, all of them in everybody's list.
-pub fn room(names: &[&str]) -> Vec<Client> {
+pub(crate) fn room(names: &[&str]) -> Vec<Client> {
     let mut clients: Vec<Client> = Vec::new();
     for name in names {
         let mut client = Client::start(name);
@@ -259,12 +259,12 @@ pub fn room(names: &[&str]) -> Vec<Client> {
 }
 
 /// A folder that goes away by itself.
-pub fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
 /// Waits for a process, and kills one that does not end.
-pub fn exit_within(child: &mut Child, limit: Duration) -> ExitStatus {
+pub(crate) fn exit_within(child: &mut Child, limit: Duration) -> ExitStatus {
     let pid = child.id();
     let (finished, done) = channel::<()>();
     // The waiting itself has no deadline, so another thread keeps it.
@@ -282,7 +282,7 @@ pub fn exit_within(child: &mut Child, limit: Duration) -> ExitStatus {
 }
 
 /// Writes a file of `size` bytes that no two places of look alike, and returns where it is.
-pub fn write_file(folder: &Path, name: &str, size: usize) -> PathBuf {
+pub(crate) fn write_file(folder: &Path, name: &str, size: usize) -> PathBuf {
     let path = folder.join(name);
     let mut content = vec![0; size];
     blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut content);
@@ -291,7 +291,7 @@ pub fn write_file(folder: &Path, name: &str, size: usize) -> PathBuf {
 }
 
 /// A file's hash, as events give it.
-pub fn hash_of(path: &Path) -> String {
+pub(crate) fn hash_of(path: &Path) -> String {
     let mut hasher = blake3::Hasher::new();
     std::io::copy(&mut std::fs::File::open(path).expect("it is there"), &mut hasher).expect("it can be read");
     hasher.finalize().to_hex().to_string()
