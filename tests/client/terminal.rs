@@ -1,7 +1,6 @@
 //! A person at a terminal.
 
 use crate::harness::{Client, PROGRAM, SOON, folder};
-use expectrl::process::Termios;
 use expectrl::{ControlCode, Eof, Expect, Regex, Session};
 use std::process::Command;
 
@@ -72,14 +71,26 @@ fn ctrl_d_and_ctrl_c_at_the_prompt_are_q() {
 
 #[test]
 fn the_terminal_is_given_back_as_it_was_also_after_a_signal() {
-    let (mut session, _folders) = at_a_terminal(&["--local"]);
+    // A shell around it sets the terminal before, says the program's number, and shows the terminal after.
+    const INNER: &str = r#"echo "PID=$$."; exec "$0" "$@""#;
+    const OUTER: &str = r#"stty echo icanon; inner=$1; shift; sh -c "$inner" "$0" "$@"; stty -a; echo over"#;
+    let (dir, state) = (folder(), folder());
+    let mut command = Command::new("sh");
+    command.env("TERM", "xterm").args(["-c", OUTER, PROGRAM, INNER, "--local", "--dir"]).arg(dir.path());
+    command.arg("--state").arg(state.path());
+    let mut session = Session::spawn(command).expect("a pseudo-terminal");
+    session.set_expect_timeout(Some(SOON));
+    let number = session.expect(Regex(r"PID=([0-9]+)\.")).expect("its number");
+    let pid = String::from_utf8_lossy(number.get(1).expect("a number")).into_owned();
     session.expect("> ").expect("the prompt");
-    assert!(!session.is_echo().expect("a terminal"), "rustyline echoes by itself");
-    let pid = session.get_process().pid().to_string();
     let status = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
     assert!(status.success());
     session.expect("Bye.").expect("the last word");
-    assert!(session.is_echo().expect("a terminal"), "the shell's echo is back");
+    let after = session.expect("over").expect("the end");
+    let settings = String::from_utf8_lossy(after.before()).into_owned();
+    for setting in [" icanon ", " echo ", " isig "] {
+        assert!(settings.contains(setting), "{setting} is not back: {settings}");
+    }
 }
 
 #[test]
