@@ -3,6 +3,9 @@
 //! Every client runs with `--local` (no server outside this machine is asked), a state folder and a shared folder of its own.
 //! Nothing here sleeps: each step waits for the event that it needs, and says which one did not come.
 
+#![expect(clippy::panic, clippy::indexing_slicing, reason = "the harness is test code too: it fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "real programs run in real time")]
+
 #[path = "client/harness.rs"]
 mod harness;
 
