@@ -140,8 +140,9 @@ impl<'a> Run<'a> {
     fn on_event(&mut self, event: &Event) {
         match event {
             Event::Connected { .. } => self.joining = false,
-            Event::Error { command: Some('C'), code, .. } if core::mem::take(&mut self.joining) => {
-                if *code == ErrorCode::Refused {
+            Event::Error { command: Some('C'), code, .. } => {
+                let was_joining = core::mem::take(&mut self.joining);
+                if was_joining && *code == ErrorCode::Refused {
                     self.code = exit::REFUSED;
                     self.quit();
                 }
