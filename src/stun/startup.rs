@@ -78,6 +78,7 @@ fn ask_in_turn(
 fn resolve(servers: &[String]) -> Receiver<SocketAddr> {
     let (found, resolved) = channel();
     for server in servers.iter().take(MAX_SERVERS) {
+        let server = server.clone();
         let found = found.clone();
         let thread = Builder::new().name("anjer-resolve".into()).spawn(move || {
             let address = server.to_socket_addrs().ok().and_then(|mut all| all.find(SocketAddr::is_ipv4));
