@@ -77,7 +77,8 @@ fn ask_in_turn(
 /// Looks up the names, each on a thread of its own: a resolver may take longer than all the time we have, and then is left behind.
 fn resolve(servers: &[String]) -> Receiver<SocketAddr> {
     let (found, resolved) = channel();
-    for server in servers.iter().take(MAX_SERVERS).cloned() {
+    for server in servers.iter().take(MAX_SERVERS) {
+        let server = server.clone();
         let found = found.clone();
         let thread = Builder::new().name("anjer-resolve".into()).spawn(move || {
             let address = server.to_socket_addrs().ok().and_then(|mut all| all.find(SocketAddr::is_ipv4));

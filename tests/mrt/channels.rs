@@ -106,7 +106,8 @@ fn a_reset_is_told_to_both_directions_with_its_code() {
     pair.must("it began", secs(1), |_, server| server.heard(channel).is_some());
     pair.server().write(ends.server, channel, pattern(1, 8 << 20), true);
     pair.network.run_for(5 * MS);
-    pair.client().endpoint.reset(ends.client, channel, 42).unwrap();
+    let now = pair.now();
+    pair.client().endpoint.reset(now, ends.client, channel, 42).unwrap();
     pair.must("the server knows", secs(5), |_, server| {
         server.heard(channel).unwrap().error == Some(ReceiveError::Reset(42))
     });
@@ -121,10 +122,11 @@ fn what_does_not_exist_is_an_error_and_changes_nothing() {
     let mut pair = Pair::new(Plan::default());
     let ends = pair.connected();
     let nowhere = ChannelId::new(true, Class::Chat, 99);
+    let now = pair.now();
     let client = &mut pair.client().endpoint;
     assert_eq!(client.send(ends.client, nowhere, &mut "x".into()), Err(SendError::ChannelClosed));
     assert_eq!(client.finish(ends.client, nowhere), Err(SendError::ChannelClosed));
-    assert_eq!(client.receive(ends.client, nowhere), Err(ReceiveError::ChannelClosed));
+    assert_eq!(client.receive(now, ends.client, nowhere), Err(ReceiveError::ChannelClosed));
     assert_eq!(client.unacknowledged(ends.client, nowhere), 0);
     let channel = pair.client().say(ends.client, Class::Chat, "last words");
     let client = &mut pair.client().endpoint;

@@ -124,7 +124,7 @@ fn what_was_acknowledged_before_the_close_can_still_be_read_and_nothing_works_af
     assert_eq!(client.open_channel(ends.client, Class::Chat), Err(SendError::NotConnected));
     assert_eq!(client.send(ends.client, channel, &mut "x".into()), Err(SendError::NotConnected));
     assert_eq!(client.finish(ends.client, channel), Err(SendError::NotConnected));
-    assert_eq!(client.receive(ends.client, channel), Err(ReceiveError::NotConnected));
+    assert_eq!(client.receive(now, ends.client, channel), Err(ReceiveError::NotConnected));
     assert!(client.stats(now, ends.client).is_none());
     client.close(now, ends.client, 0, "again");
     client.ping(now, ends.client);

@@ -13,6 +13,7 @@ mod channels;
 mod ending;
 mod flow;
 mod hostile;
+mod moving;
 mod priority;
 mod setup;
 mod setup_lossy;

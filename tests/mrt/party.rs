@@ -138,7 +138,7 @@ impl Party {
                 Event::Readable { connection, channel } if self.reads => self.pull(now, connection, channel),
                 Event::Readable { connection, channel } => self.waiting.push((connection, channel)),
                 Event::Writable { connection, channel } => self.push(connection, channel),
-                Event::Connected { .. } | Event::Moved { .. } | Event::Lost { .. } => {}
+                _ => {}
             }
             self.events.push(event);
         }
@@ -147,7 +147,7 @@ impl Party {
     fn pull(&mut self, now: Instant, connection: ConnectionHandle, channel: ChannelId) {
         let inbox = self.inbox.entry((connection, channel)).or_default();
         loop {
-            match self.endpoint.receive(connection, channel) {
+            match self.endpoint.receive(now, connection, channel) {
                 Ok(Received::Bytes(bytes)) => {
                     assert!(!bytes.is_empty() && !inbox.finished && inbox.error.is_none());
                     inbox.bytes.extend_from_slice(&bytes);

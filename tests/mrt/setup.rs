@@ -39,14 +39,16 @@ fn each_pattern_tells_each_side_who_the_other_is() {
 }
 
 #[test]
-fn a_known_key_needs_one_round_trip_and_an_unknown_one_two() {
-    for (pattern, round_trips) in [(0, 2), (1, 1), (2, 1)] {
+fn every_caller_is_connected_after_one_round_trip_and_the_called_half_a_one_later() {
+    // Even with XX the second message proves who the called is; the third travels in front of the caller's first data.
+    for pattern in 0..3 {
         let mut pair = Pair::new(Plan::default());
         let to = pair.patterns()[pattern].clone();
         pair.call(to);
         pair.must("the caller is connected", secs(1), |client, _| client.connection().is_some());
-        let took = pair.network.now();
-        assert!(took >= round_trips * 20 * MS && took < round_trips * 20 * MS + 5 * MS, "{took:?} for {round_trips}");
+        assert_eq!(pair.network.now(), 20 * MS, "pattern {pattern}");
+        pair.must("the called is connected", secs(1), |_, server| server.connection().is_some());
+        assert_eq!(pair.network.now(), 30 * MS, "pattern {pattern}");
     }
 }
 
@@ -123,20 +125,6 @@ fn a_port_where_nobody_listens_is_refused_if_the_system_there_says_so() {
     pair.call(ConnectTo::Unknown);
     pair.network.run_for(PATIENCE + secs(1));
     assert_eq!(pair.client().losses(), [CloseReason::Refused]);
-}
-
-#[test]
-fn a_server_that_starts_late_is_found_although_the_system_said_that_nobody_listens() {
-    // ICMP can be forged, and a program may be just starting: a report alone ends nothing.
-    let mut pair = Pair::new(Plan::default());
-    let server = pair.network.crash(SERVER).unwrap();
-    pair.network.unreachable_is_reported = true;
-    pair.call(ConnectTo::Unknown);
-    pair.network.run_for(secs(5));
-    pair.network.add(SERVER, server);
-    pair.must("both are connected", secs(15), |client, server| {
-        client.connection().is_some() && server.connection().is_some()
-    });
 }
 
 #[test]

@@ -46,6 +46,32 @@ fn ten_megabytes_arrive_identical_through_ten_per_cent_of_loss() {
 }
 
 #[test]
+fn keys_change_again_and_again_under_a_transfer_and_nothing_is_missing() {
+    let mut plan = Plan { link: hard_link(0.02), seed: 11, ..Plan::default() };
+    plan.client.key_update_after = 50;
+    plan.server.key_update_after = 70;
+    let mut pair = Pair::new(plan);
+    let record = pair.record();
+    let ends = pair.connected();
+    let (up, down) = (pattern(8, 3_000_000), pattern(9, 3_000_000));
+    let up_channel = pair.client().say(ends.client, Class::Bulk, up.clone());
+    let down_channel = pair.server().say(ends.server, Class::Bulk, down.clone());
+    pair.must("everything arrived", secs(300), |client, server| {
+        client.whole(down_channel).is_some() && server.whole(up_channel).is_some()
+    });
+    assert!(pair.server().whole(up_channel).unwrap() == up && pair.client().whole(down_channel).unwrap() == down);
+    // The lowest bit of a DATA packet's first byte is the key phase.
+    let phases: Vec<u8> = record
+        .borrow()
+        .iter()
+        .filter(|packet| packet.from == CLIENT && packet.bytes[0] & 0xfe == 0xa8)
+        .map(|packet| packet.bytes[0] & 1)
+        .collect();
+    let changes = phases.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(changes > 10, "{changes} changes in {} packets", phases.len());
+}
+
+#[test]
 fn a_clean_link_is_filled() {
     let link = Link { rate: Some(50_000_000), queue: Queue::Packets(200), delay: 10 * MS, ..Link::default() };
     let mut pair = Pair::new(Plan { link, ..Plan::default() });

@@ -75,9 +75,10 @@ impl Connection {
             ConnectTo::Known(key) => (Pattern::IK, Some(key), None),
             ConnectTo::Invited { key, id, secret } => {
                 payload.extend_from_slice(&id.0);
-                (Pattern::IKpsk2, Some(key), Some(secret))
+                (Pattern::IKpsk2, Some(key), Some((*id, secret)))
             }
         };
+        let (secret_id, secret) = secret.unzip();
         // The first message of XX is not sealed: our limits wait for the third.
         if pattern != Pattern::XX {
             Live::parameters(config).emit(&mut payload);
@@ -88,6 +89,7 @@ impl Connection {
         let setup = Setup::ExpectAccept {
             handshake: Box::new(handshake),
             pattern,
+            secret: secret_id,
             noise,
             cookie: Vec::new(),
             repeat: Repeat::new(now, now + call.timeout),
@@ -186,10 +188,10 @@ impl Connection {
         noise: &[u8],
     ) -> Result<(), HandshakeFailed> {
         match &mut self.setup {
-            Setup::ExpectAccept { handshake, .. } => {
-                let payload = handshake.read(noise)?;
+            Setup::ExpectAccept { handshake, secret, .. } => {
+                let (payload, secret) = (handshake.read(noise)?, *secret);
                 let parameters = Parameters::parse(&payload).map_err(|_| HandshakeFailed)?;
-                self.on_second(now, config, &Other { remote: from, cid, parameters, secret: None })
+                self.on_second(now, config, &Other { remote: from, cid, parameters, secret })
             }
             Setup::ExpectThird { handshake, .. } => {
                 let payload = handshake.read(noise)?;
@@ -465,6 +467,11 @@ impl Connection {
     /// Whether a stranger's connection has not proven itself.
     pub(crate) const fn is_half_open(&self) -> bool {
         matches!(self.setup, Setup::ExpectThird { .. } | Setup::ExpectProof { .. })
+    }
+
+    /// Whether it was closed: those above have been told that it is over.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closing.is_some() || self.over
     }
 
     /// Whether its close has yet to leave.

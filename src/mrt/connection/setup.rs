@@ -10,6 +10,7 @@
 //! The caller repeats itself by the clock; the callee only answers, one small datagram for each of 1200 bytes, so that nobody can
 //! use it to send more to a third party than they sent themselves.
 
+use crate::mrt::api::SecretId;
 use crate::mrt::crypto::noise::Handshake;
 use crate::mrt::wire::packet::Pattern;
 use crate::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub(super) enum Setup {
     ExpectAccept {
         handshake: Box<Handshake>,
         pattern: Pattern,
+        /// Which shared secret it is to prove.
+        secret: Option<SecretId>,
         /// The first Noise message.
         noise: Vec<u8>,
         /// What the other side asked us to show, if it did.

@@ -98,6 +98,12 @@ impl Live {
             }
             let permit = self.permit(now, mtu as u64, &mut budget);
             if !self.build_packet(now, permit, mtu, buffer) {
+                // More could have left and there was nothing, or no credit for it: the window says nothing about the path.
+                let window = self.path.congestion.window();
+                let room = self.ledger.bytes_in_flight().saturating_add(mtu as u64) <= window;
+                if room && (permit == Permit::All || !self.channels.has_pending()) {
+                    self.ledger.on_app_limited();
+                }
                 break;
             }
             let length = buffer.len() - start;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// Datagrams outside of any connection that wait to be sent, at most.
 const MAX_OUTGOING: usize = 256;
@@ -129,7 +129,8 @@ impl Endpoint {
         to: ConnectTo,
         timeout: Duration,
     ) -> Result<ConnectionHandle, ConnectError> {
-        if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
+        let ip = remote.ip();
+        if remote.port() == 0 || ip.is_unspecified() || ip.is_multicast() || ip == Ipv4Addr::BROADCAST {
             return Err(ConnectError::BadAddress);
         }
         if self.connections.len() >= self.config.max_connections {
@@ -239,7 +240,8 @@ impl Endpoint {
 
     /// A connection's numbers; `None` when it is over.
     pub fn stats(&self, now: Instant, connection: ConnectionHandle) -> Option<ConnectionStats> {
-        self.connections.get(&connection).map(|entry| entry.connection.stats(now))
+        let entry = self.connections.get(&connection).filter(|entry| !entry.connection.is_closed())?;
+        Some(entry.connection.stats(now))
     }
 
     /// Sends a few bytes there, so that our NAT lets answers in.

@@ -17,6 +17,7 @@ use super::pto::probe_timeout;
 use super::rate::{Delivery, Snapshot};
 use super::report::{AckReport, LossReport};
 use super::rtt::{MAX_ACK_DELAY, Rtt};
+use super::silence::Silence;
 use crate::time::{Duration, Instant};
 use core::ops::RangeInclusive;
 use std::collections::VecDeque;
@@ -31,9 +32,6 @@ pub const MAX_LOST: usize = 4096;
 /// Deliberately skipped numbers that are remembered. One is enough to catch a peer that acknowledges what it has not received;
 /// eight let the caller skip often.
 pub const MAX_SKIPPED: usize = 8;
-
-/// RFC 9002 §7.6.1: congestion is persistent after this many probe timeouts.
-pub const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
 
 /// A packet as it left. `C` is what it contained: whatever is needed to send it again.
 #[derive(Clone, Debug)]
@@ -514,37 +512,6 @@ struct Ack {
     late_in_episode: bool,
 }
 
-/// The longest time, in what one search found, during which everything that was sent was lost (RFC 9002 §7.6.2).
-struct Silence {
-    /// Only packets sent after the first round-trip sample count: before it, the timeout is a guess.
-    after: Option<Instant>,
-    enough: Duration,
-    since: Option<Instant>,
-    longest: Duration,
-}
-
-impl Silence {
-    fn new(rtt: &Rtt) -> Self {
-        let enough = probe_timeout(rtt, MAX_ACK_DELAY, 0).saturating_mul(PERSISTENT_CONGESTION_THRESHOLD);
-        Self { after: rtt.first_sample_at(), enough, since: None, longest: Duration::ZERO }
-    }
-
-    fn lost(&mut self, sent_at: Instant) {
-        if self.after.is_some_and(|after| sent_at > after) {
-            let since = *self.since.get_or_insert(sent_at);
-            self.longest = self.longest.max(sent_at.saturating_since(since));
-        }
-    }
-
-    const fn broken(&mut self) {
-        self.since = None;
-    }
-
-    fn is_persistent(&self) -> bool {
-        self.longest > self.enough
-    }
-}
-
 fn count_lost(report: &mut LossReport, sent_at: Instant, bytes: u16, mtu_probe: bool) {
     if mtu_probe {
         report.mtu_probe_lost = report.mtu_probe_lost.max(Some(bytes));
@@ -554,7 +521,6 @@ fn count_lost(report: &mut LossReport, sent_at: Instant, bytes: u16, mtu_probe: 
     report.lost_bytes = report.lost_bytes.saturating_add(u64::from(bytes));
     report.newest_lost_sent_at = report.newest_lost_sent_at.max(Some(sent_at));
     report.oldest_lost_sent_at = report.oldest_lost_sent_at.or(Some(sent_at));
-    report.smallest_size_lost = Some(report.smallest_size_lost.map_or(bytes, |smallest| smallest.min(bytes)));
     report.largest_size_lost = report.largest_size_lost.max(Some(bytes));
 }
 
@@ -691,13 +657,13 @@ mod tests {
         let mut path = Path::default();
         path.send(0..5, 0);
         path.ack(41, &[2..=2]);
-        assert_eq!(path.lost(41).1, []);
+        assert_eq!(path.lost(41).1, [0u64; 0]);
         path.ack(43, &[2..=3]);
         let (report, lost) = path.lost(43);
         assert_eq!(lost, [0]);
         assert_eq!((report.lost_packets, report.lost_bytes), (1, 1000));
         assert_eq!((report.newest_lost_sent_at, report.oldest_lost_sent_at), (Some(at(0)), Some(at(0))));
-        assert_eq!((report.smallest_size_lost, report.persistent_congestion), (Some(1000), false));
+        assert_eq!((report.largest_size_lost, report.persistent_congestion), (Some(1000), false));
         assert_eq!(path.ledger.bytes_in_flight(), 2000);
     }
 
@@ -706,10 +672,10 @@ mod tests {
         let mut path = Path::default();
         path.send(0..2, 0);
         path.ack(81, &[1..=1]);
-        assert_eq!(path.lost(81).1, []);
+        assert_eq!(path.lost(81).1, [0u64; 0]);
         // 9/8 of 80 ms after it was sent
         assert_eq!(path.ledger.loss_deadline(), Some(at(90)));
-        assert_eq!(path.lost(89).1, []);
+        assert_eq!(path.lost(89).1, [0u64; 0]);
         assert_eq!(path.lost(90).1, [0]);
         assert_eq!(path.ledger.loss_deadline(), None);
     }
@@ -718,9 +684,9 @@ mod tests {
     fn nothing_is_lost_before_something_later_arrived() {
         let mut path = Path::default();
         path.send(0..100, 0);
-        assert_eq!(path.lost(1_000_000).1, []);
+        assert_eq!(path.lost(1_000_000).1, [0u64; 0]);
         path.ack(1_000_000, &[0..=0]);
-        assert_eq!(path.lost(2_000_000).1, []);
+        assert_eq!(path.lost(2_000_000).1, [0u64; 0]);
         assert_eq!(path.ledger.oldest_unacked(2).map(|(number, _)| number).collect::<Vec<_>>(), [1, 2]);
         assert!(path.ledger.has_ack_eliciting_in_flight());
         assert_eq!(path.ledger.last_ack_eliciting_sent_at(), Some(at(99)));
@@ -742,7 +708,7 @@ mod tests {
         // Reordering over five places was seen, so six are waited for.
         path.send(6..20, 100);
         path.ack(145, &[11..=11]);
-        assert_eq!(path.lost(106).1, []);
+        assert_eq!(path.lost(106).1, [0u64; 0]);
         path.ack(146, &[12..=12]);
         assert_eq!(path.lost(107).1, [6]);
     }
@@ -821,8 +787,8 @@ mod tests {
 
     #[test]
     fn three_probe_timeouts_of_silence_are_persistent_congestion() {
-        // After a sample of 40 ms the timeout is 40 + 80 + 25 = 145 ms; three are 435.
-        for (last, persistent) in [(535, false), (536, true)] {
+        // After two samples of 40 ms the timeout is 40 + 4 · 15 + 25 = 125 ms; three are 375.
+        for (last, persistent) in [(475, false), (476, true)] {
             let mut path = Path::default();
             path.send(0..1, 0);
             path.ack(40, &[0..=0]);
@@ -830,8 +796,8 @@ mod tests {
             path.send(2..3, 300);
             path.send(3..4, last);
             path.send(4..8, 1000);
-            path.ack(1040, &[4..=7]);
-            let (report, lost) = path.lost(1040);
+            path.ack(1043, &[4..=7]);
+            let (report, lost) = path.lost(1043);
             assert_eq!(lost, [1, 2, 3]);
             assert_eq!(report.persistent_congestion, persistent, "{last}");
         }
@@ -865,10 +831,12 @@ mod tests {
     fn the_delivery_rate_is_what_the_path_delivers() {
         // One packet of 1000 bytes a millisecond, 40 ms there and back: 1 MB/s.
         let mut path = Path::default();
-        path.send(0..200, 0);
         let mut last = None;
-        for number in 0..200 {
-            last = path.ack(40 + number, &[0..=number]).0.rate.or(last);
+        for millis in 0..200 {
+            if let Some(number) = u64::checked_sub(millis, 40) {
+                last = path.ack(millis, &[0..=number]).0.rate.or(last);
+            }
+            path.send(millis..millis + 1, millis);
         }
         let rate = last.expect("a sample");
         assert_eq!((rate.bytes_per_second(), rate.app_limited, rate.lost), (1_000_000, false, 0));
@@ -986,10 +954,10 @@ mod tests {
                             prop_assert_ne!(fate, Fate::Acked, "acknowledged twice");
                         }
                         for range in &ranges {
-                            for (number, (fate, _)) in model.range_mut(range.clone()) {
+                            for (number, (fate, packet)) in model.range_mut(range.clone()) {
                                 let told = acked.iter().any(|(acked, _)| acked == number);
-                                // A lost one may have been forgotten; one that is out never is.
-                                prop_assert!(told || *fate != Fate::Out);
+                                // A lost one may have been forgotten, and one with nothing but ACKs; no other is.
+                                prop_assert!(told || *fate != Fate::Out || !packet.in_flight);
                                 if told {
                                     *fate = Fate::Acked;
                                 }

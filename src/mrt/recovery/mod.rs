@@ -12,10 +12,11 @@
 //!   pacer.on_sent                         congestion.on_ack, on_congestion, on_spurious_loss;  mtu.on_probe_acked, …
 //! ```
 //!
-//! Reading order: [`rtt`], [`pto`], [`ledger`] with its reports, [`loss`] (the two thresholds), [`congestion`], [`pacer`], [`mtu`].
+//! Reading order: [`rtt`], [`pto`], [`ledger`] with its reports, [`loss`] (the two thresholds), `silence` (persistent
+//! congestion), [`congestion`], [`pacer`], [`mtu`].
 //!
-//! No part calls another one's verbs: parts report, and the connection passes the report on. Nothing here knows what a packet
-//! contains (the ledger holds it as an opaque `C`), which keys sealed it, or where it went.
+//! Parts report, and the connection passes the report on; the only one that is told anything by another is the `Rtt`, which is
+//! handed to the ledger for its samples. Nothing here knows what a packet contains (the ledger holds it as an opaque `C`), which keys sealed it, or where it went.
 
 pub mod congestion;
 pub mod ledger;
@@ -26,6 +27,7 @@ pub mod pto;
 pub mod rate;
 pub mod report;
 pub mod rtt;
+mod silence;
 
 pub use congestion::{AckSample, Algorithm, Congestion, CongestionEvent, Controller};
 pub use ledger::{AckOfUnsent, Ledger, SentPacket};

@@ -54,8 +54,6 @@ pub struct LossReport {
     pub persistent_congestion: bool,
     /// The size of an MTU probe that was lost (give it to `Mtu::on_probe_lost`).
     pub mtu_probe_lost: Option<u16>,
-    /// The smallest datagram lost that was not an MTU probe (give it to `Mtu::on_lost`).
-    pub smallest_size_lost: Option<u16>,
-    /// The largest datagram lost that was not an MTU probe.
+    /// The largest datagram lost that was not an MTU probe (give it to `Mtu::on_lost`).
     pub largest_size_lost: Option<u16>,
 }
