@@ -18,12 +18,12 @@ use tempfile::TempDir;
 const EPOCH: Duration = Duration::from_secs(1_800_000_000);
 
 /// One node with its disk and whatever it told.
-pub struct House {
-    pub node: Node,
+pub(crate) struct House {
+    pub(crate) node: Node,
     worker: Worker,
     address: SocketAddr,
     outgoing: VecDeque<Packet>,
-    pub told: Vec<(Duration, Event)>,
+    pub(crate) told: Vec<(Duration, Event)>,
 }
 
 impl House {
@@ -83,15 +83,15 @@ impl Host for House {
 
 /// A line as a person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
-    pub seq: u64,
-    pub line: String,
-    pub text: String,
+pub(crate) struct Heard {
+    pub(crate) seq: u64,
+    pub(crate) line: String,
+    pub(crate) text: String,
 }
 
 /// Everybody.
-pub struct Village {
-    pub network: Network<House>,
+pub(crate) struct Village {
+    pub(crate) network: Network<House>,
     /// The folder that each shares, and the one for its own state. They outlive a crash.
     folders: Vec<(TempDir, TempDir)>,
     starts: u8,
@@ -99,14 +99,14 @@ pub struct Village {
 
 impl Village {
     /// Nobody yet; every street is like `link`.
-    pub fn new(seed: u64, link: Link) -> Self {
+    pub(crate) fn new(seed: u64, link: Link) -> Self {
         let mut network = Network::new(seed, link);
         network.unreachable_is_reported = true;
         Self { network, folders: Vec::new(), starts: 0 }
     }
 
     /// A room in which the first leads and `count` are members.
-    pub fn with_room(seed: u64, link: Link, count: usize) -> Self {
+    pub(crate) fn with_room(seed: u64, link: Link, count: usize) -> Self {
         let mut village = Self::new(seed, link);
         for _ in 0..count {
             village.open(true);
@@ -120,7 +120,7 @@ impl Village {
     }
 
     /// One more node. `door`: whether it lets in whoever asks.
-    pub fn open(&mut self, door: bool) -> usize {
+    pub(crate) fn open(&mut self, door: bool) -> usize {
         self.folders.push((tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()));
         let index = self.folders.len() - 1;
         self.start(index, door);
@@ -128,7 +128,7 @@ impl Village {
     }
 
     /// Starts a node, or starts it again.
-    pub fn start(&mut self, index: usize, door: bool) {
+    pub(crate) fn start(&mut self, index: usize, door: bool) {
         self.starts += 1;
         let config = NodeConfig {
             identity: Arc::new(Identity::from_seed(&[index as u8 + 1; 32])),
@@ -146,7 +146,7 @@ impl Village {
     }
 
     /// Takes a node away without a word.
-    pub fn kill(&mut self, index: usize) {
+    pub(crate) fn kill(&mut self, index: usize) {
         self.network.crash(address(index));
     }
 
@@ -157,18 +157,18 @@ impl Village {
         }
     }
 
-    pub fn command(&mut self, index: usize, command: Command) {
+    pub(crate) fn command(&mut self, index: usize, command: Command) {
         let now = Instant::from_start(self.network.now());
         self.network.host_mut(address(index)).unwrap().node.handle_command(now, command);
         self.touch(index);
     }
 
-    pub fn say(&mut self, index: usize, text: &str) {
+    pub(crate) fn say(&mut self, index: usize, text: &str) {
         self.command(index, Command::Talk(text.into()));
     }
 
     /// Runs until `condition` holds, for that many seconds at most.
-    pub fn run_until(&mut self, seconds: u64, mut condition: impl FnMut(&Self) -> bool) -> bool {
+    pub(crate) fn run_until(&mut self, seconds: u64, mut condition: impl FnMut(&Self) -> bool) -> bool {
         let end = self.network.now() + Duration::from_secs(seconds);
         while self.network.now() < end {
             if condition(self) {
@@ -179,41 +179,41 @@ impl Village {
         condition(self)
     }
 
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         self.network.run_for(time);
     }
 
-    pub fn dir(&self, index: usize) -> &Path {
+    pub(crate) fn dir(&self, index: usize) -> &Path {
         self.folders[index].0.path()
     }
 
     /// Puts a file into a node's folder.
-    pub fn write(&self, index: usize, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(crate) fn write(&self, index: usize, name: &str, bytes: &[u8]) -> PathBuf {
         std::fs::write(self.dir(index).join(name), bytes).unwrap();
         PathBuf::from(name)
     }
 
-    pub fn read(&self, index: usize, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn read(&self, index: usize, name: &str) -> Option<Vec<u8>> {
         std::fs::read(self.dir(index).join(name)).ok()
     }
 
     /// What a node told, in order.
-    pub fn told(&self, index: usize) -> Vec<Event> {
+    pub(crate) fn told(&self, index: usize) -> Vec<Event> {
         let house = self.network.host(address(index));
         house.into_iter().flat_map(|house| &house.told).map(|(_, event)| event.clone()).collect()
     }
 
     /// When a node first told something.
-    pub fn told_at(&self, index: usize, what: impl Fn(&Event) -> bool) -> Option<Duration> {
+    pub(crate) fn told_at(&self, index: usize, what: impl Fn(&Event) -> bool) -> Option<Duration> {
         self.network.host(address(index))?.told.iter().find(|(_, event)| what(event)).map(|(at, _)| *at)
     }
 
-    pub fn id(&self, index: usize) -> NodeId {
+    pub(crate) fn id(&self, index: usize) -> NodeId {
         Identity::from_seed(&[index as u8 + 1; 32]).id()
     }
 
     /// Who is in the room, as a node told last.
-    pub fn members(&self, index: usize) -> Vec<NodeId> {
+    pub(crate) fn members(&self, index: usize) -> Vec<NodeId> {
         let peers = self.told(index).into_iter().rev().find_map(|event| match event {
             Event::Peers { members, .. } => Some(members),
             _ => None,
@@ -222,7 +222,7 @@ impl Village {
     }
 
     /// What a node shows of the chat.
-    pub fn heard(&self, index: usize) -> Vec<Heard> {
+    pub(crate) fn heard(&self, index: usize) -> Vec<Heard> {
         let line = |event| match event {
             Event::Chat { seq, line, text, .. } => Some(Heard { seq, line, text }),
             _ => None,
@@ -230,11 +230,11 @@ impl Village {
         self.told(index).into_iter().filter_map(line).collect()
     }
 
-    pub fn has_heard(&self, index: usize, text: &str) -> bool {
+    pub(crate) fn has_heard(&self, index: usize, text: &str) -> bool {
         self.heard(index).iter().any(|heard| heard.text == text)
     }
 
-    pub fn errors(&self, index: usize) -> Vec<(Option<char>, ErrorCode, String)> {
+    pub(crate) fn errors(&self, index: usize) -> Vec<(Option<char>, ErrorCode, String)> {
         let error = |event| match event {
             Event::Error { command, code, message } => Some((command, code, message)),
             _ => None,
@@ -242,12 +242,12 @@ impl Village {
         self.told(index).into_iter().filter_map(error).collect()
     }
 
-    pub fn has_saved(&self, index: usize, wanted: &str) -> bool {
+    pub(crate) fn has_saved(&self, index: usize, wanted: &str) -> bool {
         self.told(index).iter().any(|event| matches!(event, Event::Saved { name, .. } if name == wanted))
     }
 
     /// Whether a node lists a file with so many holders.
-    pub fn lists(&self, index: usize, name: &str, holders: usize) -> bool {
+    pub(crate) fn lists(&self, index: usize, name: &str, holders: usize) -> bool {
         let offers = self.told(index).into_iter().fold(0usize, |count, event| match event {
             Event::Offered(offered) if offered.name == name && offered.hash.is_some() => count + 1,
             Event::Withdrawn(offered) if offered.name == name => count.saturating_sub(1),
@@ -257,18 +257,18 @@ impl Village {
     }
 }
 
-pub fn address(index: usize) -> SocketAddr {
+pub(crate) fn address(index: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, index as u8 + 1], 7000))
 }
 
 /// Bytes without a pattern, the same every time.
-pub fn bytes(seed: u8, length: usize) -> Vec<u8> {
+pub(crate) fn bytes(seed: u8, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
     bytes
 }
 
 /// A street of ten milliseconds.
-pub fn street() -> Link {
+pub(crate) fn street() -> Link {
     Link::with_delay(Duration::from_millis(10))
 }
