@@ -1,7 +1,8 @@
 //! Who is in the room, in order of succession, and everything else that all members must know.
 
 use super::epoch::{Epoch, Head, RoomId};
-use super::message::InvitationState;
+use super::former::MAX_FORMER;
+use super::message::{HandOver, InvitationState};
 use super::rank::Rank;
 use crate::node::api::Succession;
 use crate::node::identity::NodeId;
@@ -57,6 +58,10 @@ pub struct View {
     pub crashes: Vec<(u16, u32)>,
     /// How many were ever admitted.
     pub admitted: u64,
+    /// Members that were lost, not gone: they are looked for, and come back unasked.
+    pub former: Vec<MemberRecord>,
+    /// The word of the supernode before, if it handed over.
+    pub proof: Option<HandOver>,
 }
 
 /// [`Succession`], for the wire.
@@ -133,6 +138,7 @@ impl View {
         let bounded = (1..=MAX_MEMBERS).contains(&self.entries.len())
             && (1..=MAX_REIGNS).contains(&self.reigns.len())
             && self.invitations.len() <= MAX_INVITATIONS
+            && self.former.len() <= MAX_FORMER
             && self.crashes.len() <= MAX_REIGNS;
         if !bounded {
             return Err(ViewError::OutOfBounds);
@@ -146,7 +152,10 @@ impl View {
             return Err(ViewError::Twice);
         }
         let trusted = |record: &MemberRecord| known.and_then(|view| view.record(record.id())) == Some(record);
-        if !self.entries.iter().all(|entry| trusted(&entry.record) || entry.record.verify().is_ok()) {
+        let former = |record: &MemberRecord| known.is_some_and(|view| view.former.contains(record));
+        let members = self.entries.iter().all(|entry| trusted(&entry.record) || entry.record.verify().is_ok());
+        let lost = self.former.iter().all(|record| trusted(record) || former(record) || record.verify().is_ok());
+        if !members || !lost {
             return Err(ViewError::BadRecord);
         }
         Ok(())
@@ -155,5 +164,44 @@ impl View {
     /// A hash over all of it: what deltas will be checked against.
     pub fn hash(&self) -> [u8; 32] {
         *blake3::hash(&wire::encode(self)).as_bytes()
+    }
+}
+
+/// The last line that two histories of a room share: the end of the last epoch that both went through.
+pub fn common_line(ours: &[Reign], our_head: Head, theirs: &[Reign], their_head: Head) -> u64 {
+    let end = |reigns: &[Reign], index: usize, head: Head| reigns.get(index + 1).map_or(head.seq, |next| next.base.seq);
+    let shared = ours.iter().enumerate().rev().find_map(|(index, reign)| {
+        let other = theirs.iter().position(|their| their.epoch == reign.epoch)?;
+        Some(end(ours, index, our_head).min(end(theirs, other, their_head)))
+    });
+    // No epoch in common is remembered: at most what came before the first that either remembers.
+    shared.unwrap_or_else(|| {
+        let first = |reigns: &[Reign]| reigns.first().map_or(0, |reign| reign.base.seq);
+        first(ours).min(first(theirs))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reign(counter: u64, who: u8, base: u64) -> Reign {
+        let epoch = Epoch { counter, supernode: NodeId([who; 32]) };
+        Reign { epoch, base: Head { seq: base, ..Head::default() } }
+    }
+
+    fn head(seq: u64) -> Head {
+        Head { seq, ..Head::default() }
+    }
+
+    #[test]
+    fn histories_part_where_the_last_common_epoch_ended_for_either() {
+        let ours = [reign(1, 1, 0), reign(2, 2, 10)];
+        let theirs = [reign(1, 1, 0), reign(2, 3, 12)];
+        assert_eq!(common_line(&ours, head(20), &theirs, head(30)), 10);
+        // We stood still in the first epoch, and placed lines that nobody took.
+        assert_eq!(common_line(&ours[..1], head(15), &theirs, head(30)), 12);
+        assert_eq!(common_line(&ours[..1], head(5), &theirs, head(30)), 5);
+        assert_eq!(common_line(&ours, head(20), &[reign(9, 9, 0)], head(3)), 0);
     }
 }
