@@ -15,3 +15,7 @@ mod files;
 #[cfg(test)]
 #[path = "room/door.rs"]
 mod door;
+
+#[cfg(test)]
+#[path = "room/real.rs"]
+mod real;

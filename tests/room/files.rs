@@ -103,15 +103,16 @@ fn when_a_holder_dies_another_one_goes_on() {
     assert!(village.read(3, "film") == Some(content));
 }
 
+/// The disk writes down what is verified every 16 MiB; that much it knows after a crash.
 #[test]
 fn a_downloader_that_was_killed_asks_only_for_what_it_lacks() {
     let mut village = Village::with_room(15, slow_street(), 3);
-    let content = bytes(9, 30 << 20);
+    let content = bytes(9, 40 << 20);
     let path = village.write(1, "film", &content);
     village.command(1, Command::Offer(path));
     assert!(village.run_until(10, |village| village.lists(2, "film", 1)));
     village.command(2, retrieve("film"));
-    village.run_for(Duration::from_millis(1500));
+    village.run_for(Duration::from_millis(2500));
     village.kill(2);
     village.run_for(Duration::from_millis(500));
     village.start(2, true);
@@ -123,7 +124,7 @@ fn a_downloader_that_was_killed_asks_only_for_what_it_lacks() {
         Event::Progress { bytes, .. } => Some(bytes),
         _ => None,
     });
-    assert!(first.is_some_and(|bytes| bytes > 5 << 20), "starts again at {first:?}");
+    assert!(first.is_some_and(|bytes| bytes >= 16 << 20), "starts again at {first:?}");
     assert!(village.run_until(30, |village| village.has_saved(2, "film")));
     assert!(village.read(2, "film") == Some(content));
 }
