@@ -9,7 +9,6 @@ use crate::driver::{Clock, Driven, Helper, Remote, Socket, spawn_with_helper};
 use crate::stun::startup::{BUILT_IN_SERVERS, public_address};
 use crate::time::Instant;
 use rand::TryRng;
-use rand::rngs::SysRng;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -54,8 +53,6 @@ pub enum StartError {
 pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, Event>, StartError> {
     let clock = Clock::start();
     let socket = UdpSocket::bind(setup.bind).map_err(|error| StartError::Bind(setup.bind, error))?;
-    let mut seed = [0; 32];
-    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
     let config = NodeConfig {
         identity: setup.identity,
         name: setup.name,
@@ -63,7 +60,7 @@ pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, 
         room: RoomConfig { open: setup.open, local: setup.local, ..RoomConfig::default() },
         unix_at_start: clock.unix_at_start(),
     };
-    let mut node = Node::new(config, clock.now(), seed);
+    let mut node = Node::new(config, clock.now(), seed()?);
     if let Some(event) = node.poll_event() {
         ready(event);
     }
@@ -75,6 +72,14 @@ pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, 
     }
     let disk = Disk(Worker::new(setup.dir, setup.state));
     Ok(spawn_with_helper("anjer-net", Socket::from_std(socket)?, node, clock, disk)?)
+}
+
+/// Fresh random bytes of the system.
+#[expect(clippy::disallowed_types, reason = "a program's start is where entropy comes from")]
+fn seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
 }
 
 impl Driven for Node {

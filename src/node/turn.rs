@@ -90,7 +90,7 @@ impl Node {
             LinkEvent::Message { from, message } => {
                 self.room.handle_heard(now, from);
                 match message {
-                    LinkMessage::Room(message) => self.room.handle_message(now, from, message),
+                    LinkMessage::Room(message) => self.room.handle_message(now, from, *message),
                     LinkMessage::Catalogue(message) => self.catalogue.handle_message(now, from, message),
                 }
             }
@@ -110,7 +110,8 @@ impl Node {
         match output {
             RoomOutput::Send { to, message } => {
                 self.spare.remove(&to);
-                if let Err(error) = self.links.send(now, &mut self.endpoint, to, &LinkMessage::Room(message)) {
+                let message = LinkMessage::Room(Box::new(message));
+                if let Err(error) = self.links.send(now, &mut self.endpoint, to, &message) {
                     tracing::debug!(%to, %error, "a message was not sent");
                 }
             }

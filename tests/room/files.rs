@@ -35,7 +35,7 @@ fn files_travel_whole_whatever_their_size_and_name() {
     assert!(village.errors(1).is_empty());
     let reports = |event: &&Event| matches!(event, Event::Progress { name, .. } if name == "large");
     let told = village.told(1);
-    let last = told.iter().filter(reports).next_back();
+    let last = told.iter().rfind(reports);
     assert!(matches!(last, Some(Event::Progress { bytes: 5_000_001, size: 5_000_001, .. })), "{last:?}");
 }
 

@@ -37,7 +37,7 @@ mod close {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum LinkMessage {
     /// From room to room.
-    Room(RoomMessage),
+    Room(Box<RoomMessage>),
     /// From catalogue to catalogue.
     Catalogue(CatalogueMessage),
 }
