@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench endpoint` prints one line a run; `perf record` on it shows where a packet's time goes.
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark reads the clock and prints")]
-#![expect(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot go on ends")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark that cannot go on ends")]
 
 use anjer::machine::{Datagram, Ecn, Machine};
 use anjer::mrt::{Class, Config, ConnectTo, Endpoint, Event, Received, StaticKey};

@@ -1,1 +1,38 @@
-//! (under construction)
+//! What runs a [`Machine`](crate::machine::Machine) on a real socket: the only place that reads a clock.
+//!
+//! The promise: whatever arrives is handled, whatever is due is sent, neither starves the other, and nothing that is slow,
+//! missing or hostile outside the thread can make its memory grow or stop it for good.
+//!
+//! ```text
+//!                       commands (bounded)                        jobs (bounded)
+//!   Remote  ───────────────────────────────▶  anjer-net  ───────────────────────────▶  anjer-disk
+//!   (any thread) ◀─────────────────────────   receive      ◀───────────────────────   (a Helper, if there is one)
+//!                       events (bounded)      acknowledge         done (bounded)
+//!                                             send
+//!                                               │  ▲
+//!                                               ▼  │
+//!                                              Socket
+//! ```
+//!
+//! One thread receives, acknowledges and sends. Two processes that talk to each other then keep two cores busy without one lock
+//! or one hand-over between threads on the way of a packet; a second thread would pay for both.
+//!
+//! Reading order: [`Driven`] (what can be run), [`run`](spawn) (the loop), [`Socket`], [`Remote`], [`Helper`], [`Clock`].
+//!
+//! This layer knows nothing of MRT or rooms: it moves datagrams, commands and events.
+
+mod clock;
+mod driven;
+mod helper;
+mod remote;
+mod run;
+mod socket;
+mod unreachable;
+mod wait;
+
+pub use clock::Clock;
+pub use driven::Driven;
+pub use helper::Helper;
+pub use remote::{Commander, Gone, Remote, TrySendError};
+pub use run::{spawn, spawn_with_helper};
+pub use socket::{Buffers, Outcome, Socket};

@@ -20,6 +20,7 @@
 pub mod api;
 pub mod channel;
 pub mod crypto;
+pub mod fuzz;
 pub mod ranges;
 pub mod recovery;
 pub mod wire;

@@ -161,6 +161,7 @@ impl fmt::Debug for RangeSet {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "sets of one range are meant")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

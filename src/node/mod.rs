@@ -4,5 +4,6 @@ pub mod api;
 pub mod disk;
 pub mod files;
 pub mod identity;
+pub mod profile;
 
 pub use api::{Command, Event};

@@ -304,6 +304,16 @@ mod tests {
     }
 
     #[test]
+    fn a_block_that_grows_becomes_no_more_than_a_block() {
+        let mut assembler = Assembler::new();
+        assembler.insert(0, &stream(0..9000), GAPS).unwrap();
+        assert_eq!(assembler.allocated(), 9000);
+        assembler.insert(9000, &stream(9000..9100), GAPS).unwrap();
+        assert_eq!(assembler.allocated() as u64, BLOCK);
+        assert_eq!(drain(&mut assembler), stream(0..9100));
+    }
+
+    #[test]
     fn discarded_bytes_are_gone_and_do_not_come_back() {
         let mut assembler = Assembler::new();
         assembler.insert(0, b"abc", GAPS).unwrap();

@@ -170,6 +170,14 @@ mod tests {
     }
 
     #[test]
+    fn more_cannot_be_consumed_than_came() {
+        let mut credit = ReceiveCredit::new(100, 100);
+        credit.on_received(60).unwrap();
+        assert_eq!(credit.on_consumed(u64::MAX, at(0), RTT), Some(160));
+        assert_eq!(credit.outstanding(), 0);
+    }
+
+    #[test]
     fn a_window_that_holds_the_peer_back_grows_up_to_its_cap() {
         let mut credit = ReceiveCredit::new(100, 350);
         credit.on_received(100).unwrap();

@@ -351,7 +351,7 @@ mod tests {
             let range = |chunk: &Chunk| chunk.offset..chunk.offset + chunk.len as u64;
             let mut acked_in_all = 0;
             // After the walk, whatever is under way arrives, until nothing is left to be sent.
-            let walk = fates.into_iter().map(Some).chain(core::iter::repeat(None).take(20_000));
+            let walk = fates.into_iter().map(Some).chain(core::iter::repeat_n(None, 20_000));
             for fate in walk {
                 match pushes.next() {
                     Some(data) => buffer.push(data.into()),

@@ -138,6 +138,19 @@ mod tests {
     }
 
     #[test]
+    fn a_leap_past_the_window_leaves_nothing_of_the_old_behind() {
+        for words in MAX_OLDER as u64 - 1..MAX_OLDER as u64 + 3 {
+            let mut window = ReplayWindow::new();
+            (0..WORD).for_each(|number| window.record(PacketNumber(number)));
+            let largest = words * WORD;
+            window.record(PacketNumber(largest));
+            for number in largest.saturating_sub(WINDOW - 1)..largest {
+                assert_eq!(window.is_fresh(PacketNumber(number)), number >= WORD, "{number} after {largest}");
+            }
+        }
+    }
+
+    #[test]
     fn memory_stays_within_its_bounds() {
         let mut window = ReplayWindow::new();
         (0..64).for_each(|number| window.record(PacketNumber(number)));

@@ -78,6 +78,13 @@ mod tests {
     }
 
     #[test]
+    fn halfway_between_two_windows_the_later_is_meant() {
+        // RFC 9000 §A.3 decides the tie this way: a packet exactly half a window ahead is understood.
+        let largest = PacketNumber((1 << 33) + (1 << 31) - 1);
+        assert_eq!(PacketNumber::expand(0, Some(largest)), PacketNumber((1 << 33) + (1 << 32)));
+    }
+
+    #[test]
     fn the_end_of_the_number_space_is_never_passed() {
         for truncated in [0, 1, u32::MAX / 2, u32::MAX - 1, u32::MAX] {
             for largest in [varint::MAX, varint::MAX - 1, varint::MAX - (1 << 31), u64::MAX] {

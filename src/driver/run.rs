@@ -1,0 +1,354 @@
+//! The loop: receive, obey, be on time, tell, send, wait; a bounded amount of each a turn.
+//!
+//! **A slow reader of events.** One event at most is held here while the channel is full. From then on no event is polled and no
+//! command taken, so that whatever the machine would tell stays in the machine, where credit and caps bound it. Receiving,
+//! acknowledging, keepalives and sending go on: connections live however long the reader sleeps. Nothing is dropped, unless the
+//! reader is gone or does not read the last events within [`FAREWELL`].
+
+use super::driven::Driven;
+use super::helper::{self, Helper};
+use super::remote::{Commander, Remote};
+use super::socket::{Outcome, Socket};
+use super::{Clock, wait::wait};
+use crate::machine::{MAX_TRANSMIT_BYTES, Transmit};
+use crate::time::{Duration, Instant};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use mio::{Events, Interest, Poll, Token, Waker};
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::thread::Builder;
+
+/// Commands that wait for the network thread, at most.
+const MAX_COMMANDS: usize = 256;
+
+/// Events that wait for their reader, at most.
+const MAX_EVENTS: usize = 1024;
+
+/// Batches received a turn, at most: acknowledgements are not late, and sending is not kept waiting.
+const RECEIVES_A_TURN: usize = 2;
+
+/// Commands, or answers of the helper, taken a turn, at most.
+const COMMANDS_A_TURN: usize = 32;
+
+/// Events told, or jobs given, a turn, at most.
+const EVENTS_A_TURN: usize = 256;
+
+/// Transmits a turn, at most: 16 of 64 KiB are a third of a millisecond of work.
+const SENDS_A_TURN: usize = 16;
+
+/// When to look again at something that tells nobody that it changed: a full channel, a socket in trouble.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// How long the last events wait for their reader once the machine has finished.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+const SOCKET: Token = Token(0);
+const WAKER: Token = Token(1);
+
+/// Runs a machine on a thread of its own, called `name`. Its jobs, if it has any, are not done.
+pub fn spawn<D>(name: &str, socket: Socket, driven: D, clock: Clock) -> io::Result<Remote<D::Command, D::Event>>
+where
+    D: Driven + 'static,
+{
+    let poll = Poll::new()?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+    let local = socket.local_addr();
+    let (network, commands, events) = Network::new(poll, &waker, socket, driven, clock, None)?;
+    let thread = Builder::new().name(name.into()).spawn(move || network.run())?;
+    Ok(Remote::new(Commander::new(commands, waker), events, thread, None, local))
+}
+
+/// Runs a machine on a thread of its own, called `name`, and its jobs on another, called `anjer-disk`.
+pub fn spawn_with_helper<D, H>(
+    name: &str,
+    socket: Socket,
+    driven: D,
+    clock: Clock,
+    helper: H,
+) -> io::Result<Remote<D::Command, D::Event>>
+where
+    D: Driven + 'static,
+    H: Helper<Job = D::Job, Done = D::Done> + 'static,
+{
+    let poll = Poll::new()?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+    let local = socket.local_addr();
+    let (jobs, jobs_out) = bounded(helper::MAX_JOBS);
+    let (done_in, done) = bounded(helper::MAX_DONE);
+    let helping = Helping { jobs, done, held: None };
+    let (network, commands, events) = Network::new(poll, &waker, socket, driven, clock, Some(helping))?;
+    let helper = helper::spawn(helper, jobs_out, done_in, Arc::clone(&waker))?;
+    let thread = Builder::new().name(name.into()).spawn(move || network.run())?;
+    Ok(Remote::new(Commander::new(commands, waker), events, thread, Some(helper), local))
+}
+
+/// The network thread's ends of the helper's channels.
+struct Helping<D: Driven> {
+    jobs: Sender<D::Job>,
+    done: Receiver<D::Done>,
+    /// A job that found the channel full.
+    held: Option<D::Job>,
+}
+
+/// Everything the network thread has.
+struct Network<D: Driven> {
+    poll: Poll,
+    /// A waker that is dropped takes its last wake-up along: the one that says that nobody is left.
+    _waker: Arc<Waker>,
+    ready: Events,
+    socket: Socket,
+    driven: D,
+    clock: Clock,
+    commands: Receiver<D::Command>,
+    events: Sender<D::Event>,
+    helping: Option<Helping<D>>,
+    /// An event that found the channel full.
+    held: Option<D::Event>,
+    /// Nobody can send a command any more.
+    abandoned: bool,
+    /// The socket has not yet said that nothing is left to receive (readiness is told once, when it changes).
+    readable: bool,
+    /// What is to be sent next, or found the system's buffer full.
+    buffer: Vec<u8>,
+    /// How to send the buffer, and how much of it has left.
+    unsent: Option<(Transmit, usize)>,
+    /// Something was left undone only because its share of the turn was used up.
+    more: bool,
+    /// Something has to be tried again, and nobody will say when.
+    retry: bool,
+    /// When to end without having told everything.
+    farewell: Option<Instant>,
+}
+
+type Ends<D> = (Network<D>, Sender<<D as Driven>::Command>, Receiver<<D as Driven>::Event>);
+
+impl<D: Driven> Network<D> {
+    fn new(
+        poll: Poll,
+        waker: &Arc<Waker>,
+        mut socket: Socket,
+        driven: D,
+        clock: Clock,
+        helping: Option<Helping<D>>,
+    ) -> io::Result<Ends<D>> {
+        poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
+        let (commands_in, commands) = bounded(MAX_COMMANDS);
+        let (events, events_out) = bounded(MAX_EVENTS);
+        let network = Self {
+            poll,
+            _waker: Arc::clone(waker),
+            ready: Events::with_capacity(8),
+            socket,
+            driven,
+            clock,
+            commands,
+            events,
+            helping,
+            held: None,
+            abandoned: false,
+            readable: true,
+            buffer: Vec::with_capacity(MAX_TRANSMIT_BYTES),
+            unsent: None,
+            more: false,
+            retry: false,
+            farewell: None,
+        };
+        Ok((network, commands_in, events_out))
+    }
+
+    fn run(mut self) {
+        while !self.is_over() {
+            self.more = false;
+            self.retry = false;
+            self.receive();
+            self.obey();
+            self.be_on_time();
+            self.tell();
+            self.send();
+            // Sending may have something to tell, too.
+            self.tell();
+            self.wait();
+        }
+    }
+
+    /// Datagrams, then reports about datagrams.
+    fn receive(&mut self) {
+        for _ in 0..RECEIVES_A_TURN {
+            if !self.readable {
+                break;
+            }
+            let now = self.clock.now();
+            match self.socket.receive(|datagram| self.driven.handle_datagram(now, datagram)) {
+                Ok(more) => self.readable = more,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) => {
+                    tracing::trace!(%error, "receiving");
+                    self.retry = true;
+                    break;
+                }
+            }
+        }
+        self.more |= self.readable && !self.retry;
+        let now = self.clock.now();
+        while let Some(to) = self.socket.take_unreachable() {
+            self.driven.handle_unreachable(now, to);
+        }
+    }
+
+    /// Commands, and what the helper did.
+    fn obey(&mut self) {
+        let now = self.clock.now();
+        if let Some(helping) = &self.helping {
+            let mut taken = 0;
+            while taken < COMMANDS_A_TURN
+                && let Ok(done) = helping.done.try_recv()
+            {
+                self.driven.handle_done(now, done);
+                taken += 1;
+            }
+            self.more |= taken == COMMANDS_A_TURN;
+        }
+        let mut taken = 0;
+        while taken < COMMANDS_A_TURN && self.held.is_none() {
+            match self.commands.try_recv() {
+                Ok(command) => self.driven.handle_command(now, command),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.abandoned = true;
+                    break;
+                }
+            }
+            taken += 1;
+        }
+        self.more |= taken == COMMANDS_A_TURN;
+    }
+
+    /// What is due.
+    fn be_on_time(&mut self) {
+        let now = self.clock.now();
+        if self.driven.poll_timeout().is_some_and(|due| due <= now) {
+            self.driven.handle_timeout(now);
+        }
+    }
+
+    /// Events to their reader, jobs to the helper.
+    fn tell(&mut self) {
+        let mut told = 0;
+        while told < EVENTS_A_TURN
+            && let Some(event) = self.held.take().or_else(|| self.driven.poll_event())
+        {
+            match self.events.try_send(event) {
+                // Without a reader the rest of the run goes on in silence.
+                Ok(()) | Err(TrySendError::Disconnected(_)) => told += 1,
+                Err(TrySendError::Full(event)) => {
+                    self.held = Some(event);
+                    self.retry = true;
+                    break;
+                }
+            }
+        }
+        // What was told may have made room for more to send (credit), or for commands.
+        self.more |= told > 0;
+        let Some(helping) = &mut self.helping else { return };
+        let mut given = 0;
+        while given < EVENTS_A_TURN
+            && let Some(job) = helping.held.take().or_else(|| self.driven.poll_job())
+        {
+            match helping.jobs.try_send(job) {
+                Ok(()) => given += 1,
+                Err(TrySendError::Full(job)) => {
+                    helping.held = Some(job);
+                    self.retry = true;
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => {
+                    tracing::error!("the disk thread has ended");
+                    self.helping = None;
+                    return;
+                }
+            }
+        }
+        self.more |= given == EVENTS_A_TURN;
+    }
+
+    /// What is to be sent.
+    fn send(&mut self) {
+        for _ in 0..SENDS_A_TURN {
+            let (transmit, sent) = match self.unsent.take() {
+                Some(unsent) => unsent,
+                None => {
+                    self.buffer.clear();
+                    match self.driven.poll_transmit(self.clock.now(), &mut self.buffer) {
+                        Some(transmit) => (transmit, 0),
+                        None => return,
+                    }
+                }
+            };
+            let Some(rest) = self.buffer.get(sent..) else { continue };
+            if let Outcome::Blocked { sent: now_sent } = self.socket.send(&transmit, rest) {
+                self.unsent = Some((transmit, sent + now_sent));
+                return;
+            }
+        }
+        self.more = true;
+    }
+
+    /// Until something is ready or due.
+    fn wait(&mut self) {
+        let now = self.clock.now();
+        let due = self.driven.poll_timeout().map(|due| due.saturating_since(now));
+        let mut timeout = if self.more { Some(Duration::ZERO) } else { due };
+        if self.retry || self.farewell.is_some() {
+            timeout = Some(timeout.map_or(RETRY, |timeout| timeout.min(RETRY)));
+        }
+        if self.unsent.is_some() {
+            // What is due may be just what cannot be sent.
+            timeout = Some(timeout.map_or(RETRY, |timeout| timeout.clamp(Duration::from_millis(1), RETRY)));
+            self.watch(Interest::READABLE | Interest::WRITABLE);
+        }
+        let waited = wait(&mut self.poll, &mut self.ready, timeout);
+        if self.unsent.is_some() {
+            self.watch(Interest::READABLE);
+        }
+        match waited {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => return,
+            Err(error) => {
+                tracing::error!(%error, "waiting");
+                std::thread::sleep(RETRY);
+            }
+        }
+        for event in &self.ready {
+            if event.token() == SOCKET {
+                self.readable |= event.is_readable() || event.is_error();
+                if event.is_error() {
+                    self.socket.collect_unreachable();
+                }
+            }
+        }
+    }
+
+    /// Writability is watched only while something cannot be sent: the system tells it for every datagram that leaves.
+    fn watch(&mut self, interests: Interest) {
+        if let Err(error) = self.poll.registry().reregister(&mut self.socket, SOCKET, interests) {
+            tracing::error!(%error, "watching the socket");
+        }
+    }
+
+    /// Whether everything is sent and told, or nobody is there to run for.
+    fn is_over(&mut self) -> bool {
+        if self.abandoned {
+            return true;
+        }
+        if !self.driven.is_finished() {
+            return false;
+        }
+        let now = self.clock.now();
+        let farewell = *self.farewell.get_or_insert(now + FAREWELL);
+        let done = self.held.is_none() && self.unsent.is_none() && !self.more;
+        done || now >= farewell
+    }
+}
+
+#[cfg(test)]
+mod tests;
