@@ -1,10 +1,11 @@
 //! The one place where a node is started.
 
 use anjer::driver::Commander;
+use anjer::node;
+pub(crate) use anjer::node::StartError;
 use anjer::node::api::{Command, Event};
 use anjer::node::identity::Identity;
 use anjer::node::profile::Profile;
-use anjer::node::run::{self as node, StartError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
