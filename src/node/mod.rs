@@ -1,7 +1,7 @@
 //! The room: who is in it, who leads, what was said, who holds which file.
 //!
 //! ```text
-//!   Command ──▶ Node ──▶ Event                          node, turn: who is asked when; what one part reports to another
+//!   Command ──▶ Node ──▶ Event                          node, turn, told: who is asked when; what one part reports to another
 //!                │
 //!      ┌─────────┼──────────────┬───────────────┐
 //!      ▼         ▼              ▼               ▼
@@ -35,6 +35,7 @@ pub mod wire;
 #[expect(clippy::module_inception, reason = "the node is the one noun of this folder")]
 mod node;
 mod run;
+mod told;
 mod turn;
 
 pub use api::{Command, Event};
