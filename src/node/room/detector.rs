@@ -12,15 +12,15 @@ const MAX_WITNESSES: usize = 8;
 
 /// When whom was heard, and what we suspect.
 #[derive(Clone, Debug, Default)]
-pub struct Detector {
+pub(super) struct Detector {
     heard: BTreeMap<NodeId, Instant>,
     /// Exists while the supernode is suspected.
-    pub suspicion: Option<Suspicion>,
+    pub(super) suspicion: Option<Suspicion>,
 }
 
 /// The supernode may be lost.
 #[derive(Clone, Debug)]
-pub struct Suspicion {
+pub(super) struct Suspicion {
     since: Instant,
     /// When to ping and look again.
     next: Instant,
@@ -42,22 +42,22 @@ impl Suspicion {
 
 impl Detector {
     /// Anything authentic came from there.
-    pub fn on_heard(&mut self, now: Instant, id: NodeId) {
+    pub(super) fn on_heard(&mut self, now: Instant, id: NodeId) {
         self.heard.insert(id, now);
     }
 
     /// When it was last heard.
-    pub fn last_heard(&self, id: NodeId) -> Option<Instant> {
+    pub(super) fn last_heard(&self, id: NodeId) -> Option<Instant> {
         self.heard.get(&id).copied()
     }
 
     /// Forgets all but these.
-    pub fn retain(&mut self, keep: impl Fn(NodeId) -> bool) {
+    pub(super) fn retain(&mut self, keep: impl Fn(NodeId) -> bool) {
         self.heard.retain(|id, _| keep(*id));
     }
 
     /// Our own machine stood still: nobody is late.
-    pub fn on_freeze(&mut self, now: Instant) {
+    pub(super) fn on_freeze(&mut self, now: Instant) {
         self.heard.values_mut().for_each(|at| *at = now);
         self.suspicion = None;
     }

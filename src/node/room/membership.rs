@@ -58,7 +58,7 @@ impl Room {
         for id in members {
             self.sequencer.followers.insert(*id, Follower::new(now));
         }
-        self.standing = Standing::Leading(Leading { next_beat: now });
+        self.standing = Standing::Leading(Leading { next_beat: now + self.config.times.heartbeat });
         self.detector.suspicion = None;
         self.announce(now, reason.into());
         self.view_changed(now);

@@ -107,7 +107,7 @@ fn walk(seed: u64, operations: &[Operation], cuts: bool) -> Result<usize, String
             }
             // Nothing that a member said and that lived through all is lost. (With cuts each half's lines are its own.)
             let lost = world.peers[*author].said.iter().find(|text| {
-                !cuts && !world.everything(*who).contains(text) && world.everything(*author).contains(text)
+                !cuts && !world.everything(*who).contains(*text) && world.everything(*author).contains(*text)
             });
             if let Some(text) = lost {
                 return Err(format!("node {who} never got {text} of {author}: {}", world.picture()));

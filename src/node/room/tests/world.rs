@@ -211,7 +211,12 @@ impl World {
                 self.now = self.now.max(at);
                 self.call(index, Room::handle_timeout);
                 let next = self.peers[index].room.poll_timeout();
-                assert!(next.is_none_or(|next| next > self.now), "node {index} spins: {:#?}", self.peers[index].room);
+                assert!(
+                    next.is_none_or(|next| next > self.now),
+                    "node {index} spins at {:?}: {}",
+                    self.now,
+                    self.picture()
+                );
             } else if let Some(key) = first.filter(|(at, _)| *at <= end) {
                 self.now = self.now.max(key.0);
                 let happening = self.queue.remove(&key).unwrap();
