@@ -1,5 +1,6 @@
 //! Whether the supernode lives: heartbeats, suspicion, witnesses, and our own health.
 
+use super::epoch::Epoch;
 use super::message::{RoomMessage, Verdict};
 use super::output::RoomOutput;
 use super::room::{Room, Standing};
@@ -16,6 +17,8 @@ pub(super) struct Detector {
     heard: BTreeMap<NodeId, Instant>,
     /// Exists while the supernode is suspected.
     pub(super) suspicion: Option<Suspicion>,
+    /// The epoch whose supernode says itself that it leads it no longer: it may be heard, but not as that.
+    pub(super) deserted: Option<Epoch>,
 }
 
 /// The supernode may be lost.
@@ -75,7 +78,7 @@ impl Room {
             return;
         }
         self.detector.on_heard(now, from);
-        if from == self.view.epoch.supernode {
+        if from == self.view.epoch.supernode && self.detector.deserted != Some(self.view.epoch) {
             self.detector.suspicion = None;
         }
     }
@@ -97,6 +100,9 @@ impl Room {
     }
 
     fn silence(&self, now: Instant, id: NodeId) -> Duration {
+        if id == self.view.epoch.supernode && self.detector.deserted == Some(self.view.epoch) {
+            return Duration::MAX;
+        }
         self.detector.last_heard(id).map_or(Duration::MAX, |at| now.saturating_since(at))
     }
 
@@ -147,10 +153,12 @@ impl Room {
         for id in others {
             self.send(id, RoomMessage::Ask(epoch));
         }
+        // It may live, and be somewhere else: then it says so.
+        self.send(epoch.supernode, RoomMessage::Ask(epoch));
     }
 
     /// A member asks whether we hear the supernode.
-    pub(super) fn on_ask(&mut self, now: Instant, from: NodeId, epoch: super::Epoch) {
+    pub(super) fn on_ask(&mut self, now: Instant, from: NodeId, epoch: Epoch) {
         if epoch != self.view.epoch {
             // It missed a change, or we did.
             return self.say_hello(from);
@@ -228,6 +236,6 @@ impl Room {
             return Some(suspicion.next);
         }
         let heard = self.detector.last_heard(self.view.epoch.supernode).unwrap_or(self.now);
-        Some(heard + self.config.times.suspect)
+        Some((heard + self.config.times.suspect).max(self.now))
     }
 }

@@ -264,8 +264,8 @@ impl Room {
         }
         self.tick_joining(now);
         self.tick_leading(now);
-        self.tick_detector(now);
         self.tick_takeover(now);
+        self.tick_detector(now);
         self.tick_author(now);
         self.tick_quit(now);
         self.keep_warm(now);
