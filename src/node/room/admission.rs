@@ -15,7 +15,7 @@ use rand::Rng as _;
 use std::net::SocketAddr;
 
 /// Characters of an id that must be typed at least.
-pub const MIN_ID_PREFIX: usize = 4;
+pub(super) const MIN_ID_PREFIX: usize = 4;
 
 /// A voucher is good for this many epochs after the one it was given in.
 const VOUCHER_EPOCHS: u64 = 2;

@@ -12,19 +12,19 @@ use crate::time::{Duration, Instant};
 
 /// How far we have shown.
 #[derive(Clone, Debug, Default)]
-pub struct Delivery {
+pub(super) struct Delivery {
     /// The last place that was shown (or skipped as a repeat, or missed).
-    pub shown: u64,
+    pub(super) shown: u64,
     /// Lines up to here may be shown.
-    pub target: u64,
+    pub(super) target: u64,
     /// Lines up to here were said before we came.
-    pub history: u64,
+    pub(super) history: u64,
     /// What was shown of each voice.
-    pub voices: Voices,
+    pub(super) voices: Voices,
     /// What the room had of each voice when we came, to be noted once everything up to that place was shown.
-    pub inherited: Option<(u64, Vec<(Voice, u64)>)>,
+    pub(super) inherited: Option<(u64, Vec<(Voice, u64)>)>,
     /// The last acknowledgement, and when.
-    pub held: Option<(Held, Instant)>,
+    pub(super) held: Option<(Held, Instant)>,
 }
 
 impl Room {

@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 
 /// We handed over and wait until everybody has moved.
 #[derive(Clone, Debug)]
-pub struct Leaving {
+pub(super) struct Leaving {
     /// The epoch that begins.
-    pub next: Epoch,
+    pub(super) next: Epoch,
     /// Who has not moved yet.
     waiting: BTreeSet<NodeId>,
     /// Who may be named should the successor be lost too, in order.
@@ -25,10 +25,10 @@ pub struct Leaving {
 
 /// We were named, and fetch what we lack.
 #[derive(Clone, Debug)]
-pub struct Inheriting {
+pub(super) struct Inheriting {
     hand_over: HandOver,
     /// What does not come by then does not come.
-    pub until: Instant,
+    pub(super) until: Instant,
 }
 
 impl Room {

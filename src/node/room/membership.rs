@@ -58,7 +58,7 @@ impl Room {
         for id in members {
             self.sequencer.followers.insert(*id, Follower::new(now));
         }
-        self.standing = Standing::Leading(Leading { next_beat: now });
+        self.standing = Standing::Leading(Leading { next_beat: now + self.config.times.heartbeat });
         self.detector.suspicion = None;
         self.announce(now, reason.into());
         self.view_changed(now);
@@ -109,7 +109,7 @@ impl Room {
         self.view.number = self.view.number.saturating_add(1);
         self.view.invitations = self.door.invitations(now);
         self.view.former = self.former.records();
-        for id in self.view.successors().collect::<Vec<_>>() {
+        for id in self.sequencer.followers.keys().copied().collect::<Vec<_>>() {
             self.send(id, RoomMessage::View(Box::new(self.view.clone())));
         }
         self.outputs.push_back(RoomOutput::Publish);
@@ -135,8 +135,9 @@ impl Room {
         let handed = !matches!(self.standing, Standing::Leading(_) | Standing::Leaving(_) | Standing::Gone)
             && view.proof.as_ref().is_some_and(|proof| proof.facts.next == view.epoch && self.is_sound(proof));
         if !promised && !handed {
-            // A claimer that we reported to may open its view after we followed another.
-            if !self.promises.contains(&view.epoch) {
+            // A claimer that we reported to may open its view after we followed another, and a supernode that we lost may not know it.
+            let past = self.view.reigns.iter().any(|reign| reign.epoch == view.epoch);
+            if !past && !self.promises.contains(&view.epoch) {
                 self.alert("forged", format!("{from} sent a view of an epoch that it does not lead"));
             }
             return self.say_hello(from);
@@ -191,6 +192,7 @@ impl Room {
         self.standing = Standing::Following;
         self.sequencer = Sequencer::default();
         self.detector.suspicion = None;
+        self.detector.deserted = None;
         self.last_counter = self.last_counter.max(view.epoch.counter);
         self.view.epoch = view.epoch;
         self.detector.on_heard(now, view.epoch.supernode);
@@ -322,6 +324,10 @@ impl Room {
             return;
         }
         let leader = hello.epoch.supernode;
+        if from == self.view.epoch.supernode && matches!(self.standing, Standing::Following) {
+            self.detector.deserted = Some(self.view.epoch);
+            self.suspect(now);
+        }
         match self.standing {
             Standing::Leading(_) => {
                 if leader == self.id() {

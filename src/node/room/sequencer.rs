@@ -10,41 +10,41 @@ use crate::time::Instant;
 use std::collections::BTreeMap;
 
 /// Successors that hold a line before it counts as safe.
-pub const STABLE_COPIES: usize = 3;
+pub(super) const STABLE_COPIES: usize = 3;
 
 /// What the supernode keeps.
 #[derive(Clone, Debug, Default)]
-pub struct Sequencer {
+pub(super) struct Sequencer {
     /// What has a place, of each voice.
-    pub voices: Voices,
+    pub(super) voices: Voices,
     /// The members but ourselves.
-    pub followers: BTreeMap<NodeId, Follower>,
+    pub(super) followers: BTreeMap<NodeId, Follower>,
     /// Lines up to here are shown: the first successor holds them.
-    pub shown: u64,
+    pub(super) shown: u64,
     /// Lines up to here are safe.
-    pub stable: u64,
+    pub(super) stable: u64,
     /// Whether we are alone because the others were lost: then nothing is safe until somebody else has it.
-    pub provisional: bool,
+    pub(super) provisional: bool,
 }
 
 /// How far a member is.
 #[derive(Clone, Copy, Debug)]
-pub struct Follower {
+pub(super) struct Follower {
     /// It holds everything up to here.
-    pub held: u64,
+    pub(super) held: u64,
     /// Lines up to here were sent over the link that stands. `None`: it has to say first what it holds.
-    pub sent: Option<u64>,
+    pub(super) sent: Option<u64>,
     /// When it last said, in this epoch, what it holds; `None`: not yet.
-    pub answered: Option<Instant>,
+    pub(super) answered: Option<Instant>,
     /// Since when we listen for it: silence is counted from here.
-    pub patience: Instant,
+    pub(super) patience: Instant,
     /// Since when there is something that it does not hold.
-    pub behind: Option<Instant>,
+    pub(super) behind: Option<Instant>,
 }
 
 impl Follower {
     /// A member that has said nothing yet.
-    pub const fn new(now: Instant) -> Self {
+    pub(super) const fn new(now: Instant) -> Self {
         Self { held: 0, sent: None, answered: None, patience: now, behind: None }
     }
 }
