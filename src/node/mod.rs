@@ -28,13 +28,13 @@ pub mod links;
 pub mod profile;
 pub mod record;
 pub mod room;
+pub mod run;
 pub mod ticket;
 pub mod transfer;
 pub mod wire;
 
 #[expect(clippy::module_inception, reason = "the node is the one noun of this folder")]
 mod node;
-mod run;
 mod told;
 mod turn;
 
