@@ -161,7 +161,9 @@ fn what_is_acknowledged_makes_room_for_what_waits() {
 #[test]
 fn whoever_goes_away_leaves_nothing_behind() {
     let mut pair = Pair::new(true);
-    (0..30).for_each(|mebibyte| drop(pair.ask_for(HASH, mebibyte)));
+    for mebibyte in 0..30 {
+        pair.ask_for(HASH, mebibyte);
+    }
     pair.run();
     let requests = pair.requests();
     let connection = pair.serving.questions.keys().next().unwrap().0;
