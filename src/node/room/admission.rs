@@ -3,7 +3,7 @@
 use super::door::{Asked, Decision};
 use super::message::{Answer, InvitationState, Join, Refusal, RoomMessage, Voucher, VoucherFacts, Welcome};
 use super::output::{Invitation, RoomOutput};
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use super::sequencer::Follower;
 use super::view::{Entry, MAX_MEMBERS};
 use crate::mrt::{SecretId, SharedSecret};
@@ -252,7 +252,6 @@ impl Room {
             let rank = self.rank_of(now, &record, self.view.admitted);
             self.view.entries.push(Entry { record, rank });
         }
-        self.sequencer.provisional = false;
         self.sequencer.followers.remove(&id);
         self.view_changed(now);
         self.sequencer.followers.insert(id, Follower::new(now));

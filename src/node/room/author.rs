@@ -3,7 +3,7 @@
 use super::epoch::{ChainHash, RoomId};
 use super::line::{Line, LineId, Saying, Voice};
 use super::message::{RoomMessage, Say};
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use crate::node::api::ErrorCode;
 use crate::node::identity::{Identity, NodeId};
 use crate::node::room::line::MAX_TEXT_BYTES;
@@ -36,6 +36,13 @@ impl Outbox {
     pub(super) const fn new(author: NodeId, start: u64, now: Instant) -> Self {
         let voice = Voice { author, start };
         Self { voice, counter: 0, last: ChainHash([0; 32]), kept: VecDeque::new(), sent: now }
+    }
+
+    /// Makes room for a line. What has its place and waits only for somebody to come back is let go; what has none never is.
+    pub(super) fn make_room(&mut self, alone: bool) {
+        if self.kept.len() >= MAX_PENDING && alone && self.kept.front().is_some_and(|kept| kept.seq.is_some()) {
+            self.kept.pop_front();
+        }
     }
 
     /// Signs and keeps a line; `None` if too many are kept.
@@ -101,6 +108,8 @@ impl Room {
         if text.len() > MAX_TEXT_BYTES {
             return self.error(Some('T'), ErrorCode::TooLarge, "a message has at most 16 KiB: send a file (B) instead");
         }
+        let alone = self.is_provisional();
+        self.outbox.make_room(alone);
         let Some(line) = self.outbox.write(&self.identity, self.view.room, text, unix_ms) else {
             let words = "256 lines wait for the room to take them: not said, try again in a moment";
             return self.error(Some('T'), ErrorCode::Network, words);

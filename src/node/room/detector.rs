@@ -3,7 +3,7 @@
 use super::epoch::Epoch;
 use super::message::{RoomMessage, Verdict};
 use super::output::RoomOutput;
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use crate::node::identity::NodeId;
 use crate::time::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet};

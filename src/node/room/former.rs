@@ -1,7 +1,7 @@
 //! Members that were lost: they are looked for, because they may lead the other half of the room.
 
 use super::message::{Hello, RoomMessage};
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use crate::node::identity::NodeId;
 use crate::node::record::MemberRecord;
 use crate::time::{Duration, Instant};
@@ -61,6 +61,11 @@ impl Former {
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.members.clear();
+    }
+
+    /// Whether nobody was lost.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
     }
 
     /// Whether it was lost.

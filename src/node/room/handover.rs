@@ -3,7 +3,7 @@
 use super::epoch::Epoch;
 use super::message::{Fetch, HandOver, HandOverFacts, RoomMessage};
 use super::output::RoomOutput;
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use super::view::Reason;
 use crate::node::identity::NodeId;
 use crate::time::Instant;
@@ -191,16 +191,18 @@ impl Room {
                 }
             }
             // We came to lead while we waited to go.
-            Standing::Leading(_) => {
-                if !self.start_hand_over(now) {
-                    self.leave();
-                }
-            }
+            Standing::Leading(_) => self.hand_over_or_leave(now),
             _ if self.outbox.is_empty() || now >= deadline => {
                 self.send(self.view.epoch.supernode, RoomMessage::Leave);
                 self.leave();
             }
             _ => {}
+        }
+    }
+
+    fn hand_over_or_leave(&mut self, now: Instant) {
+        if !self.start_hand_over(now) {
+            self.leave();
         }
     }
 

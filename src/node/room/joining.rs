@@ -3,7 +3,7 @@
 use super::epoch::RoomId;
 use super::message::{Answer, Join, Refusal, RoomMessage, Voucher};
 use super::output::{DialFailure, DialNumber, DialTo, Invited, LinkedPeer, RoomOutput};
-use super::room::Room;
+use super::parts::Room;
 use crate::node::api::ErrorCode;
 use crate::node::identity::NodeId;
 use crate::node::record::{MemberRecord, PROTOCOL_VERSION};

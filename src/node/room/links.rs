@@ -1,7 +1,7 @@
 //! Whom we are linked to, whom we dial, and whom we should be linked to.
 
 use super::output::{DialNumber, DialTo, LinkedPeer, RoomOutput};
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use crate::node::identity::NodeId;
 use crate::node::record::MemberRecord;
 use crate::time::Instant;

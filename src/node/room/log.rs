@@ -30,11 +30,6 @@ impl Log {
         self.lines.back().map_or(self.before, |line| line.head)
     }
 
-    /// What the first line that is kept follows.
-    pub(super) const fn before(&self) -> Head {
-        self.before
-    }
-
     /// Takes a line if it comes directly after the last; else nothing changes.
     pub(super) fn push(&mut self, placed: Placed) -> bool {
         if !placed.follows(self.head()) {
@@ -104,7 +99,7 @@ mod tests {
             let line = say(&log, "x");
             assert!(log.push(line));
         }
-        assert_eq!((log.lines.len(), log.before().seq, log.head().seq), (MAX_LOG_LINES, 10, MAX_LOG_LINES as u64 + 10));
+        assert_eq!((log.lines.len(), log.before.seq, log.head().seq), (MAX_LOG_LINES, 10, MAX_LOG_LINES as u64 + 10));
         let long = "y".repeat(16 << 10);
         for _ in 0..400 {
             let line = say(&log, &long);

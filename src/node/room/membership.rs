@@ -4,8 +4,8 @@ use super::epoch::{Epoch, Head};
 use super::log::Log;
 use super::message::{HandOver, Hello, Merge, RoomMessage, Voucher, VoucherFacts, Welcome};
 use super::output::RoomOutput;
+use super::parts::{Leading, Room, Standing};
 use super::rank::{Rank, Reach};
-use super::room::{Leading, Room, Standing};
 use super::sequencer::{Follower, Sequencer};
 use super::view::{MAX_REIGNS, Reason, Reign, View, common_line};
 use crate::mrt::SecretId;
@@ -44,12 +44,7 @@ impl Room {
         self.view.reason = reason;
         self.view.number = 0;
         self.view.proof = proof;
-        self.sequencer = Sequencer {
-            shown: self.delivery.shown,
-            stable: 0,
-            provisional: members.is_empty() && reason == Reason::Lost,
-            ..Sequencer::default()
-        };
+        self.sequencer = Sequencer { shown: self.delivery.shown, stable: 0, ..Sequencer::default() };
         // What has a place, shown yet or not.
         self.sequencer.voices = self.delivery.voices.clone();
         for placed in self.log.since(self.delivery.shown.saturating_add(1)) {
@@ -166,6 +161,7 @@ impl Room {
         self.outbox.on_truncated(common);
         self.delivery.shown = self.delivery.shown.min(common);
         self.delivery.target = self.delivery.shown;
+        self.delivery.history = self.delivery.history.min(common);
     }
 
     /// The same epoch, a newer view.
@@ -197,6 +193,7 @@ impl Room {
         self.view.epoch = view.epoch;
         self.detector.on_heard(now, view.epoch.supernode);
         self.delivery.held = None;
+        self.delivery.round = 0;
         self.follow(now, view);
         if !same {
             self.announce(now, reason);
@@ -408,8 +405,6 @@ impl Room {
             self.sequencer.followers.remove(&entry.record.id());
             self.former.add(now, entry.record);
         }
-        // What only we hold is not safe: whoever comes back has to get it.
-        self.sequencer.provisional = self.view.entries.len() == 1;
         self.view_changed(now);
         self.update_marks(now);
     }

@@ -2,7 +2,7 @@
 
 use super::epoch::{Epoch, Head};
 use super::message::{Claim, ClaimFacts, Fetch, Report, RoomMessage};
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use super::view::{MAX_REIGNS, Reason};
 use crate::node::identity::NodeId;
 use crate::time::Instant;

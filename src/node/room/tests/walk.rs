@@ -122,6 +122,11 @@ fn walk(seed: u64, operations: &[Operation], cuts: bool) -> Result<usize, String
     Ok(count)
 }
 
+/// How many walks: more for a long look, by `WALKS=5000`.
+fn seeds() -> u64 {
+    std::env::var("WALKS").ok().and_then(|walks| walks.parse().ok()).unwrap_or(100)
+}
+
 fn walks(seeds: std::ops::Range<u64>, cuts: bool) {
     let mut said = 0;
     let total = seeds.end - seeds.start;
@@ -142,10 +147,10 @@ fn walks(seeds: std::ops::Range<u64>, cuts: bool) {
 
 #[test]
 fn whatever_crashes_quits_and_stands_still_the_room_stays_one_and_loses_nothing() {
-    walks(0..100, false);
+    walks(0..seeds(), false);
 }
 
 #[test]
 fn whatever_is_cut_besides_the_halves_find_each_other_again() {
-    walks(1000..1100, true);
+    walks(100_000..100_000 + seeds(), true);
 }

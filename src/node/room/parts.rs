@@ -275,6 +275,7 @@ impl Room {
         let Standing::Leading(leading) = &mut self.standing else { return };
         if now >= leading.next_beat {
             leading.next_beat = now + self.config.times.heartbeat;
+            self.sequencer.round = self.sequencer.round.saturating_add(1);
             self.dirty.beat = true;
             self.drop_lost(now);
             self.seek_former(now);
@@ -334,6 +335,7 @@ impl Room {
             return;
         }
         self.detector.on_freeze(now);
+        self.sequencer.stale = self.sequencer.round;
         for follower in self.sequencer.followers.values_mut() {
             follower.patience = now;
             follower.behind = follower.behind.map(|_| now);
