@@ -1,7 +1,7 @@
 //! The room: who is in it, who leads, what was said, who holds which file.
 //!
 //! ```text
-//!   Command ──▶ Node ──▶ Event                          node, turn: who is asked when; what one part reports to another
+//!   Command ──▶ Node ──▶ Event                          node, turn, told: who is asked when; what one part reports to another
 //!                │
 //!      ┌─────────┼──────────────┬───────────────┐
 //!      ▼         ▼              ▼               ▼
@@ -28,13 +28,14 @@ pub mod links;
 pub mod profile;
 pub mod record;
 pub mod room;
+pub mod run;
 pub mod ticket;
 pub mod transfer;
 pub mod wire;
 
 #[expect(clippy::module_inception, reason = "the node is the one noun of this folder")]
 mod node;
-mod run;
+mod told;
 mod turn;
 
 pub use api::{Command, Event};

@@ -8,6 +8,7 @@ use super::links::{DialNumber, Links};
 use super::record::MemberRecord;
 use super::room::{self, Room, RoomConfig};
 use super::ticket::Ticket;
+use super::told::Told;
 use super::transfer::{Downloads, Serving};
 use crate::machine::{Datagram, Machine, Transmit};
 use crate::mrt::{Config, Endpoint};
@@ -78,7 +79,7 @@ pub struct Node {
     pub(super) listened: Instant,
     pub(super) stage: Stage,
     pub(super) disk: VecDeque<DiskRequest>,
-    pub(super) events: VecDeque<Event>,
+    pub(super) told: Told,
     public: Option<SocketAddr>,
     record_sequence: u64,
     stun_datagrams: u64,
@@ -117,12 +118,13 @@ impl Node {
             listened: now,
             stage: Stage::InRoom,
             disk: VecDeque::new(),
-            events: VecDeque::from([ready]),
+            told: Told::default(),
             public: None,
             record_sequence: start,
             stun_datagrams: 0,
             config,
         };
+        node.told.push(ready);
         node.settle(now);
         node
     }
@@ -148,7 +150,7 @@ impl Node {
             Command::Offer(path) => self.catalogue.offer(path),
             Command::Withdraw(what) => self.catalogue.withdraw(&what),
             Command::Files => {
-                self.events.push_back(Event::Files { files: self.catalogue.files() });
+                self.told.push(Event::Files { files: self.catalogue.files() });
                 Ok(())
             }
             Command::Retrieve { what, save_as } => self.retrieve(now, &what, save_as),
@@ -162,7 +164,7 @@ impl Node {
             }
             Command::Why => {
                 let (ranking, history) = self.room.why();
-                self.events.push_back(Event::Why { ranking, history });
+                self.told.push(Event::Why { ranking, history });
                 Ok(())
             }
             Command::Quit => {
@@ -173,7 +175,7 @@ impl Node {
             }
         };
         if let Err(DiskError { code, message }) = done {
-            self.events.push_back(Event::Error { command: Some(letter), code, message });
+            self.told.push(Event::Error { command: Some(letter), code, message });
         }
         self.settle(now);
     }
@@ -212,7 +214,7 @@ impl Node {
         let unix = self.config.unix_at_start.saturating_add(now.since_start());
         if let Some(invitation) = self.room.invite(now) {
             let ticket = Ticket::issue(&self.config.identity, &invitation, unix);
-            self.events.push_back(Event::Ticket { ticket });
+            self.told.push(Event::Ticket { ticket });
         }
     }
 
@@ -223,7 +225,7 @@ impl Node {
         }
         self.public = public;
         let nat = public.filter(|public| public.ip() == self.config.local.ip()).map(|_| NatKind::None);
-        self.events.push_back(Event::Address { public, nat });
+        self.told.push(Event::Address { public, nat });
         self.record_sequence += 1;
         let addresses = addresses(&self.config, public);
         let record = MemberRecord::sign(&self.config.identity, &self.config.name, &addresses, self.record_sequence);
@@ -255,7 +257,7 @@ impl Node {
 
     /// What happened. [`Event::Ready`] comes first, [`Event::Bye`] last.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.told.pop()
     }
 
     /// Whether everything was said and sent.
@@ -286,7 +288,7 @@ impl Node {
             }
         });
         let (epoch, supernode, members) = (view.epoch.counter, view.epoch.supernode, members.collect());
-        self.events.push_back(Event::Peers { epoch, supernode, members });
+        self.told.push(Event::Peers { epoch, supernode, members });
     }
 }
 

@@ -90,7 +90,7 @@ impl MemberRecord {
         let facts = MemberFacts {
             id: identity.id(),
             noise: identity.noise().public().0,
-            name: name.get(..name.floor_char_boundary(MAX_NAME_BYTES)).unwrap_or_default().to_owned(),
+            name: cut(name).to_owned(),
             addresses: addresses.iter().copied().take(MAX_ADDRESSES).collect(),
             version: PROTOCOL_VERSION,
             sequence,
@@ -122,6 +122,12 @@ impl MemberRecord {
     pub const fn noise(&self) -> PublicKey {
         PublicKey(self.facts.noise)
     }
+}
+
+/// As much of `name` as is allowed, without half a character at the end.
+fn cut(name: &str) -> &str {
+    let longest = (0..=MAX_NAME_BYTES.min(name.len())).rev().find_map(|end| name.get(..end));
+    longest.unwrap_or_default()
 }
 
 #[cfg(test)]

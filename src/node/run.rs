@@ -75,7 +75,6 @@ pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, 
 }
 
 /// Fresh random bytes of the system.
-#[expect(clippy::disallowed_types, reason = "a program's start is where entropy comes from")]
 fn seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;

@@ -13,7 +13,7 @@ use crate::time::{Duration, Instant};
 /// How often peers are listened for: what the room learns of a sign of life is late by this much at most.
 const LISTEN_EVERY: Duration = Duration::from_millis(100);
 
-/// A link that only transfers needed is closed after this long without one.
+/// A link that the room dropped but a transfer used is closed after this long without one.
 const SPARE_TIME: Duration = Duration::from_secs(10);
 
 /// Closing links may take this long: a few retransmissions of the last words.
@@ -137,7 +137,7 @@ impl Node {
                 self.catalogue.handle_view(now, view.ids(), view.epoch.supernode);
                 self.tell_peers(now);
             }
-            RoomOutput::Event(event) => self.events.push_back(event),
+            RoomOutput::Event(event) => self.told.push(event),
             RoomOutput::Left => {
                 self.links.close_all(now, &mut self.endpoint);
                 self.stage = Stage::Closing(now + CLOSE_TIME);
@@ -151,7 +151,7 @@ impl Node {
         while let Some(output) = self.catalogue.poll_output() {
             match output {
                 CatalogueOutput::Disk(request) => self.disk.push_back(request),
-                CatalogueOutput::Event(event) => self.events.push_back(event),
+                CatalogueOutput::Event(event) => self.told.push(event),
             }
             any = true;
         }
@@ -181,7 +181,7 @@ impl Node {
         while let Some(output) = self.downloads.poll_output() {
             match output {
                 TransferOutput::Disk(request) => self.disk.push_back(request),
-                TransferOutput::Event(event) => self.events.push_back(event),
+                TransferOutput::Event(event) => self.told.push(event),
                 TransferOutput::NeedLink(holder) => self.dial_holder(now, holder),
             }
             any = true;
@@ -195,8 +195,6 @@ impl Node {
         let to = DialTo { addresses, id: Some(holder), key: Some(record.noise()), invitation: None };
         let number = self.links.dial(now, &mut self.endpoint, to);
         self.dials.insert(number, Purpose::Holder(holder));
-        // When the holder is reached the room may find the link of no use; transfers keep it for as long as they need it.
-        self.spare.insert(holder, now);
     }
 
     /// Tells the room who gave a sign of life, acknowledgements included.
@@ -240,7 +238,7 @@ impl Node {
         let Stage::Closing(until) = self.stage else { return };
         if now >= until || (self.links.is_empty() && self.endpoint.is_quiet()) {
             self.stage = Stage::Over;
-            self.events.push_back(Event::Bye);
+            self.told.push(Event::Bye);
         }
     }
 

@@ -38,9 +38,9 @@ pub enum CatalogueMessage {
     Greet(Digest),
     /// Offers, and digests of shelves that were sent whole.
     State {
-        /// At most [`MAX_IN_MESSAGE`].
+        /// At most 64.
         offers: Vec<Offer>,
-        /// At most [`MAX_OWNERS_IN_MESSAGE`].
+        /// At most 128.
         digests: Vec<Digest>,
     },
     /// Send me these owners' shelves.

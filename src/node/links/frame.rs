@@ -1,12 +1,13 @@
 //! Frames on a channel: four bytes of length (big-endian), then the body.
 
+use crate::node::wire::MAX_MESSAGE_BYTES;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Bytes of a frame's body before the peer has proven who it is: a [`Hello`](super::Hello) with the largest record.
 pub(super) const MAX_HELLO: usize = 8 << 10;
 
-/// Bytes of a frame's body afterwards. The largest message is a view: 4,096 members, each with a record of up to some 400 bytes.
-pub(super) const MAX_FRAME: usize = 2 << 20;
+/// Bytes of a frame's body afterwards: the largest message is a view of 4,096 members.
+pub(super) const MAX_FRAME: usize = MAX_MESSAGE_BYTES;
 
 /// Bytes before the body.
 const HEADER: usize = 4;
@@ -23,7 +24,7 @@ pub(super) fn frame(body: &[u8]) -> Bytes {
     framed.freeze()
 }
 
-/// Puts the frames of one channel together. Holds what has arrived, never what was only announced: a peer that says "two
+/// Puts the frames of one channel together. Holds what has arrived, never what was only announced: a peer that says "four
 /// megabytes follow" costs nothing until they do.
 #[derive(Debug, Default)]
 pub(super) struct FrameReader {

@@ -5,7 +5,7 @@ use crate::mrt::{ChannelId, Class, ConnectionHandle, Endpoint, SendError};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Bytes that may wait for one peer. A peer that reads nothing is given up here, rather than our memory. Room for a few of the
+/// Bytes that may wait for one peer. A peer that reads nothing is given up here, rather than our memory. Room for two of the
 /// largest views.
 pub(super) const MAX_WAITING: usize = 8 << 20;
 
@@ -63,7 +63,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Nothing more will be said here. What waits is moved to `heir`, so that it is said there.
+    /// Nothing more will be said here.
     pub(super) fn retire(&mut self, endpoint: &mut Endpoint, connection: ConnectionHandle) {
         for channel in self.channels() {
             // Errors mean that the channel or the connection ended already, which is what this is for.
@@ -71,7 +71,7 @@ impl Outgoing {
         }
     }
 
-    /// Whether a frame was begun and not given over completely: it cannot move to another connection.
+    /// Whether the connection took everything.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0
     }

@@ -499,12 +499,6 @@ impl Links {
         self.peers.iter().map(|(peer, connection)| (*peer, *connection))
     }
 
-    /// Who is at that address.
-    pub fn at(&self, address: SocketAddr) -> Option<NodeId> {
-        let there = |connection: &&Connection| connection.remote == address;
-        self.connections.values().filter(there).find_map(Connection::peer)
-    }
-
     /// Bytes that wait for this peer.
     pub fn waiting(&self, peer: NodeId) -> usize {
         let connection = self.peers.get(&peer).and_then(|handle| self.connections.get(handle));

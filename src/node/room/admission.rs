@@ -3,7 +3,7 @@
 use super::door::{Asked, Decision};
 use super::message::{Answer, InvitationState, Join, Refusal, RoomMessage, Voucher, VoucherFacts, Welcome};
 use super::output::{Invitation, RoomOutput};
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use super::sequencer::Follower;
 use super::view::{Entry, MAX_MEMBERS};
 use crate::mrt::{SecretId, SharedSecret};
@@ -15,7 +15,7 @@ use rand::Rng as _;
 use std::net::SocketAddr;
 
 /// Characters of an id that must be typed at least.
-pub const MIN_ID_PREFIX: usize = 4;
+pub(super) const MIN_ID_PREFIX: usize = 4;
 
 /// A voucher is good for this many epochs after the one it was given in.
 const VOUCHER_EPOCHS: u64 = 2;
@@ -252,7 +252,6 @@ impl Room {
             let rank = self.rank_of(now, &record, self.view.admitted);
             self.view.entries.push(Entry { record, rank });
         }
-        self.sequencer.provisional = false;
         self.sequencer.followers.remove(&id);
         self.view_changed(now);
         self.sequencer.followers.insert(id, Follower::new(now));

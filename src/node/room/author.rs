@@ -3,7 +3,7 @@
 use super::epoch::{ChainHash, RoomId};
 use super::line::{Line, LineId, Saying, Voice};
 use super::message::{RoomMessage, Say};
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use crate::node::api::ErrorCode;
 use crate::node::identity::{Identity, NodeId};
 use crate::node::room::line::MAX_TEXT_BYTES;
@@ -11,17 +11,17 @@ use crate::time::Instant;
 use std::collections::VecDeque;
 
 /// Own lines that are not safe yet, at most; more are refused with an error.
-pub const MAX_PENDING: usize = 256;
+pub(super) const MAX_PENDING: usize = 256;
 
 /// What we said, until it is safe.
 #[derive(Clone, Debug)]
-pub struct Outbox {
+pub(super) struct Outbox {
     voice: Voice,
     counter: u64,
     last: ChainHash,
     kept: VecDeque<Kept>,
     /// When they were last sent.
-    pub sent: Instant,
+    pub(super) sent: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -33,13 +33,20 @@ struct Kept {
 
 impl Outbox {
     /// Nothing was said. `start` is random.
-    pub const fn new(author: NodeId, start: u64, now: Instant) -> Self {
+    pub(super) const fn new(author: NodeId, start: u64, now: Instant) -> Self {
         let voice = Voice { author, start };
         Self { voice, counter: 0, last: ChainHash([0; 32]), kept: VecDeque::new(), sent: now }
     }
 
+    /// Makes room for a line. What has its place and waits only for somebody to come back is let go; what has none never is.
+    pub(super) fn make_room(&mut self, alone: bool) {
+        if self.kept.len() >= MAX_PENDING && alone && self.kept.front().is_some_and(|kept| kept.seq.is_some()) {
+            self.kept.pop_front();
+        }
+    }
+
     /// Signs and keeps a line; `None` if too many are kept.
-    pub fn write(&mut self, identity: &Identity, room: RoomId, text: &str, time: u64) -> Option<Line> {
+    pub(super) fn write(&mut self, identity: &Identity, room: RoomId, text: &str, time: u64) -> Option<Line> {
         if self.kept.len() >= MAX_PENDING {
             return None;
         }
@@ -52,41 +59,41 @@ impl Outbox {
     }
 
     /// A line has its place.
-    pub fn on_placed(&mut self, id: LineId, seq: u64) {
+    pub(super) fn on_placed(&mut self, id: LineId, seq: u64) {
         if id.voice == self.voice {
             self.kept.iter_mut().filter(|kept| kept.line.id() == id).for_each(|kept| kept.seq = Some(seq));
         }
     }
 
     /// The order was cut off after `seq`: what came later has no place any more.
-    pub fn on_truncated(&mut self, seq: u64) {
+    pub(super) fn on_truncated(&mut self, seq: u64) {
         self.kept.iter_mut().filter(|kept| kept.seq > Some(seq)).for_each(|kept| kept.seq = None);
     }
 
     /// Everything up to `seq` is safe.
-    pub fn on_stable(&mut self, seq: u64) {
+    pub(super) fn on_stable(&mut self, seq: u64) {
         while self.kept.front().is_some_and(|kept| kept.seq.is_some_and(|place| place <= seq)) {
             self.kept.pop_front();
         }
     }
 
     /// Lines of a room that was left are nobody's concern.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.kept.clear();
     }
 
     /// The lines without a place, in order.
-    pub fn unplaced(&self) -> impl Iterator<Item = &Line> + '_ {
+    pub(super) fn unplaced(&self) -> impl Iterator<Item = &Line> + '_ {
         self.kept.iter().filter(|kept| kept.seq.is_none()).map(|kept| &kept.line)
     }
 
     /// The counter of the oldest line that is kept.
-    pub fn oldest(&self) -> u64 {
+    pub(super) fn oldest(&self) -> u64 {
         self.kept.front().map_or(self.counter, |kept| kept.line.id().counter)
     }
 
     /// Whether everything is safe.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 }
@@ -101,6 +108,8 @@ impl Room {
         if text.len() > MAX_TEXT_BYTES {
             return self.error(Some('T'), ErrorCode::TooLarge, "a message has at most 16 KiB: send a file (B) instead");
         }
+        let alone = self.is_provisional();
+        self.outbox.make_room(alone);
         let Some(line) = self.outbox.write(&self.identity, self.view.room, text, unix_ms) else {
             let words = "256 lines wait for the room to take them: not said, try again in a moment";
             return self.error(Some('T'), ErrorCode::Network, words);

@@ -2,7 +2,7 @@
 
 use super::line::Voice;
 use super::message::{Beat, Held, Lines, RoomMessage};
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use super::voices::Voices;
 use crate::node::api::Event;
 use crate::node::identity::NodeId;
@@ -12,19 +12,21 @@ use crate::time::{Duration, Instant};
 
 /// How far we have shown.
 #[derive(Clone, Debug, Default)]
-pub struct Delivery {
+pub(super) struct Delivery {
     /// The last place that was shown (or skipped as a repeat, or missed).
-    pub shown: u64,
+    pub(super) shown: u64,
     /// Lines up to here may be shown.
-    pub target: u64,
+    pub(super) target: u64,
     /// Lines up to here were said before we came.
-    pub history: u64,
+    pub(super) history: u64,
     /// What was shown of each voice.
-    pub voices: Voices,
+    pub(super) voices: Voices,
     /// What the room had of each voice when we came, to be noted once everything up to that place was shown.
-    pub inherited: Option<(u64, Vec<(Voice, u64)>)>,
+    pub(super) inherited: Option<(u64, Vec<(Voice, u64)>)>,
     /// The last acknowledgement, and when.
-    pub held: Option<(Held, Instant)>,
+    pub(super) held: Option<(Held, Instant)>,
+    /// The last heartbeat of the supernode.
+    pub(super) round: u64,
 }
 
 impl Room {
@@ -144,6 +146,7 @@ impl Room {
             return self.alert("forged", format!("{from} sent a heartbeat in the supernode's place"));
         }
         self.delivery.target = self.delivery.target.max(beat.shown);
+        self.delivery.round = beat.round;
         self.deliver();
         self.outbox.on_stable(beat.stable.min(self.log.head().seq));
         let recent = self.delivery.held.is_some_and(|(held, at)| {
@@ -155,7 +158,7 @@ impl Room {
 
     /// What we hold.
     pub(super) fn held(&self) -> Held {
-        Held { epoch: self.view.epoch, number: self.view.number, seq: self.log.head().seq }
+        Held { epoch: self.view.epoch, number: self.view.number, seq: self.log.head().seq, round: self.delivery.round }
     }
 
     /// Acknowledges, if there is something to acknowledge and somebody to tell.

@@ -1,8 +1,9 @@
 //! Whether the supernode lives: heartbeats, suspicion, witnesses, and our own health.
 
+use super::epoch::Epoch;
 use super::message::{RoomMessage, Verdict};
 use super::output::RoomOutput;
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use crate::node::identity::NodeId;
 use crate::time::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,15 +13,17 @@ const MAX_WITNESSES: usize = 8;
 
 /// When whom was heard, and what we suspect.
 #[derive(Clone, Debug, Default)]
-pub struct Detector {
+pub(super) struct Detector {
     heard: BTreeMap<NodeId, Instant>,
     /// Exists while the supernode is suspected.
-    pub suspicion: Option<Suspicion>,
+    pub(super) suspicion: Option<Suspicion>,
+    /// The epoch whose supernode says itself that it leads it no longer: it may be heard, but not as that.
+    pub(super) deserted: Option<Epoch>,
 }
 
 /// The supernode may be lost.
 #[derive(Clone, Debug)]
-pub struct Suspicion {
+pub(super) struct Suspicion {
     since: Instant,
     /// When to ping and look again.
     next: Instant,
@@ -42,22 +45,22 @@ impl Suspicion {
 
 impl Detector {
     /// Anything authentic came from there.
-    pub fn on_heard(&mut self, now: Instant, id: NodeId) {
+    pub(super) fn on_heard(&mut self, now: Instant, id: NodeId) {
         self.heard.insert(id, now);
     }
 
     /// When it was last heard.
-    pub fn last_heard(&self, id: NodeId) -> Option<Instant> {
+    pub(super) fn last_heard(&self, id: NodeId) -> Option<Instant> {
         self.heard.get(&id).copied()
     }
 
     /// Forgets all but these.
-    pub fn retain(&mut self, keep: impl Fn(NodeId) -> bool) {
+    pub(super) fn retain(&mut self, keep: impl Fn(NodeId) -> bool) {
         self.heard.retain(|id, _| keep(*id));
     }
 
     /// Our own machine stood still: nobody is late.
-    pub fn on_freeze(&mut self, now: Instant) {
+    pub(super) fn on_freeze(&mut self, now: Instant) {
         self.heard.values_mut().for_each(|at| *at = now);
         self.suspicion = None;
     }
@@ -75,7 +78,7 @@ impl Room {
             return;
         }
         self.detector.on_heard(now, from);
-        if from == self.view.epoch.supernode {
+        if from == self.view.epoch.supernode && self.detector.deserted != Some(self.view.epoch) {
             self.detector.suspicion = None;
         }
     }
@@ -97,6 +100,9 @@ impl Room {
     }
 
     fn silence(&self, now: Instant, id: NodeId) -> Duration {
+        if id == self.view.epoch.supernode && self.detector.deserted == Some(self.view.epoch) {
+            return Duration::MAX;
+        }
         self.detector.last_heard(id).map_or(Duration::MAX, |at| now.saturating_since(at))
     }
 
@@ -147,10 +153,12 @@ impl Room {
         for id in others {
             self.send(id, RoomMessage::Ask(epoch));
         }
+        // It may live, and be somewhere else: then it says so.
+        self.send(epoch.supernode, RoomMessage::Ask(epoch));
     }
 
     /// A member asks whether we hear the supernode.
-    pub(super) fn on_ask(&mut self, now: Instant, from: NodeId, epoch: super::Epoch) {
+    pub(super) fn on_ask(&mut self, now: Instant, from: NodeId, epoch: Epoch) {
         if epoch != self.view.epoch {
             // It missed a change, or we did.
             return self.say_hello(from);
@@ -228,6 +236,6 @@ impl Room {
             return Some(suspicion.next);
         }
         let heard = self.detector.last_heard(self.view.epoch.supernode).unwrap_or(self.now);
-        Some(heard + self.config.times.suspect)
+        Some((heard + self.config.times.suspect).max(self.now))
     }
 }

@@ -10,17 +10,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// People who wait at the door, at most.
-pub const MAX_ASKED: usize = 16;
+pub(super) const MAX_ASKED: usize = 16;
 
 /// Windows that `A <ip> <port>` holds open, at most.
-pub const MAX_WINDOWS: usize = 16;
+pub(super) const MAX_WINDOWS: usize = 16;
 
 /// Invitations that one member can have open.
-pub const MAX_INVITATIONS_EACH: usize = 16;
+pub(super) const MAX_INVITATIONS_EACH: usize = 16;
 
 /// The door of one node.
 #[derive(Clone, Debug, Default)]
-pub struct Door {
+pub(super) struct Door {
     windows: BTreeMap<SocketAddr, Window>,
     asked: BTreeMap<NodeId, Asked>,
     /// Those whom the user admitted, until they come in.
@@ -37,11 +37,11 @@ struct Window {
 
 /// Somebody who waits at the door.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(super) struct Asked {
     /// Who.
-    pub record: MemberRecord,
+    pub(super) record: MemberRecord,
     /// Where from.
-    pub remote: SocketAddr,
+    pub(super) remote: SocketAddr,
     until: Instant,
 }
 
@@ -53,7 +53,7 @@ struct Open {
 
 /// What the door decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(super) enum Decision {
     /// Come in, by this invitation if one was needed.
     Admit(Option<[u8; 16]>),
     /// The user is to be asked; `true`: it was not before.
@@ -64,7 +64,7 @@ pub enum Decision {
 
 impl Door {
     /// Somebody asks to be let in. `always`: by `--open` or `--local`, whoever comes from there may.
-    pub fn decide(
+    pub(super) fn decide(
         &mut self,
         now: Instant,
         record: &MemberRecord,
@@ -103,7 +103,7 @@ impl Door {
     }
 
     /// Whether that key may come in by that invitation. The one who used it may try again.
-    pub fn check_invitation(&self, now: Instant, invitation: [u8; 16], joiner: NodeId) -> Result<(), Refusal> {
+    pub(super) fn check_invitation(&self, now: Instant, invitation: [u8; 16], joiner: NodeId) -> Result<(), Refusal> {
         let open =
             self.invitations.get(&invitation).filter(|open| open.until > now).ok_or(Refusal::InvitationUnknown)?;
         match open.state.used_by {
@@ -113,14 +113,14 @@ impl Door {
     }
 
     /// That key came in by that invitation.
-    pub fn use_invitation(&mut self, invitation: [u8; 16], joiner: NodeId) {
+    pub(super) fn use_invitation(&mut self, invitation: [u8; 16], joiner: NodeId) {
         if let Some(open) = self.invitations.get_mut(&invitation) {
             open.state.used_by.get_or_insert(joiner);
         }
     }
 
     /// `A <ip> <port>`. `false`: too many windows are open. Whoever already waits and came from there is returned.
-    pub fn open_window(&mut self, now: Instant, from: SocketAddr, until: Instant) -> (bool, Option<Asked>) {
+    pub(super) fn open_window(&mut self, now: Instant, from: SocketAddr, until: Instant) -> (bool, Option<Asked>) {
         self.tidy(now);
         if self.windows.len() >= MAX_WINDOWS && !self.windows.contains_key(&from) {
             return (false, None);
@@ -131,18 +131,18 @@ impl Door {
     }
 
     /// Whoever waits under an id that begins like this.
-    pub fn waiting(&mut self, now: Instant, prefix: &str) -> Vec<Asked> {
+    pub(super) fn waiting(&mut self, now: Instant, prefix: &str) -> Vec<Asked> {
         self.tidy(now);
         self.asked.values().filter(|asked| asked.record.id().to_string().starts_with(prefix)).cloned().collect()
     }
 
     /// Whether that key waits.
-    pub fn is_waiting(&self, id: NodeId) -> bool {
+    pub(super) fn is_waiting(&self, id: NodeId) -> bool {
         self.asked.contains_key(&id)
     }
 
     /// That key may come in until then.
-    pub fn give_pass(&mut self, id: NodeId, until: Instant) {
+    pub(super) fn give_pass(&mut self, id: NodeId, until: Instant) {
         self.asked.remove(&id);
         while self.passes.len() >= MAX_ASKED {
             self.passes.pop_first();
@@ -151,14 +151,14 @@ impl Door {
     }
 
     /// That key came in, or gave up.
-    pub fn forget(&mut self, id: NodeId) {
+    pub(super) fn forget(&mut self, id: NodeId) {
         self.asked.remove(&id);
         self.passes.remove(&id);
         self.windows.retain(|_, window| window.key != Some(id));
     }
 
     /// An invitation is known from here on. `false`: it was, or too many are.
-    pub fn add_invitation(&mut self, now: Instant, state: InvitationState, longest: Duration) -> bool {
+    pub(super) fn add_invitation(&mut self, now: Instant, state: InvitationState, longest: Duration) -> bool {
         let each = self.invitations.values().filter(|open| open.state.by == state.by).count();
         if let Some(open) = self.invitations.get_mut(&state.id) {
             open.state.used_by = open.state.used_by.or(state.used_by);
@@ -173,14 +173,14 @@ impl Door {
     }
 
     /// Every invitation, with the time that is left.
-    pub fn invitations(&self, now: Instant) -> Vec<InvitationState> {
+    pub(super) fn invitations(&self, now: Instant) -> Vec<InvitationState> {
         let left = |until: Instant| u64::try_from(until.saturating_since(now).as_millis()).unwrap_or(u64::MAX);
         let states = self.invitations.values();
         states.map(|open| InvitationState { remaining_ms: left(open.until), ..open.state.clone() }).collect()
     }
 
     /// Forgets every invitation but those that `keep` keeps; the forgotten are returned.
-    pub fn retain_invitations(&mut self, keep: impl Fn(&InvitationState) -> bool) -> Vec<[u8; 16]> {
+    pub(super) fn retain_invitations(&mut self, keep: impl Fn(&InvitationState) -> bool) -> Vec<[u8; 16]> {
         let gone = self.invitations.values().filter(|open| !keep(&open.state)).map(|open| open.state.id).collect();
         self.invitations.retain(|_, open| keep(&open.state));
         gone
@@ -193,7 +193,7 @@ impl Door {
     }
 
     /// Forgets what is over; invitations that are, are returned.
-    pub fn expire(&mut self, now: Instant) -> Vec<[u8; 16]> {
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<[u8; 16]> {
         self.tidy(now);
         let over = self.invitations.values().filter(|open| open.until <= now).map(|open| open.state.id).collect();
         self.invitations.retain(|_, open| open.until > now);
@@ -201,7 +201,7 @@ impl Door {
     }
 
     /// When something will be over.
-    pub fn next_expiry(&self) -> Option<Instant> {
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
         let windows = self.windows.values().map(|window| window.until);
         let asked = self.asked.values().map(|asked| asked.until);
         let invitations = self.invitations.values().map(|open| open.until);

@@ -1,14 +1,14 @@
 //! Members that were lost: they are looked for, because they may lead the other half of the room.
 
 use super::message::{Hello, RoomMessage};
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use crate::node::identity::NodeId;
 use crate::node::record::MemberRecord;
 use crate::time::{Duration, Instant};
 use std::collections::BTreeMap;
 
 /// Lost members that are remembered, at most. Whoever was lost first makes room.
-pub const MAX_FORMER: usize = 64;
+pub(super) const MAX_FORMER: usize = 64;
 
 /// The longest pause between two attempts to reach a lost member, while the loss is fresh.
 const FRESH_PAUSE: Duration = Duration::from_secs(4);
@@ -21,7 +21,7 @@ const FRESH: Duration = Duration::from_secs(300);
 
 /// Who was lost.
 #[derive(Clone, Debug, Default)]
-pub struct Former {
+pub(super) struct Former {
     members: BTreeMap<NodeId, Lost>,
 }
 
@@ -36,7 +36,7 @@ struct Lost {
 
 impl Former {
     /// A member was lost.
-    pub fn add(&mut self, now: Instant, record: MemberRecord) {
+    pub(super) fn add(&mut self, now: Instant, record: MemberRecord) {
         if self.members.contains_key(&record.id()) {
             return;
         }
@@ -49,32 +49,37 @@ impl Former {
     }
 
     /// It is back, or left for good.
-    pub fn remove(&mut self, id: NodeId) {
+    pub(super) fn remove(&mut self, id: NodeId) {
         self.members.remove(&id);
     }
 
     /// Forgets who was lost too long ago.
-    pub fn expire(&mut self, now: Instant, after: Duration) {
+    pub(super) fn expire(&mut self, now: Instant, after: Duration) {
         self.members.retain(|_, lost| now.saturating_since(lost.since) < after);
     }
 
     /// Forgets all.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.members.clear();
     }
 
+    /// Whether nobody was lost.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// Whether it was lost.
-    pub fn contains(&self, id: NodeId) -> bool {
+    pub(super) fn contains(&self, id: NodeId) -> bool {
         self.members.contains_key(&id)
     }
 
     /// What it said of itself.
-    pub fn record(&self, id: NodeId) -> Option<&MemberRecord> {
+    pub(super) fn record(&self, id: NodeId) -> Option<&MemberRecord> {
         self.members.get(&id).map(|lost| &lost.record)
     }
 
     /// All of them.
-    pub fn records(&self) -> Vec<MemberRecord> {
+    pub(super) fn records(&self) -> Vec<MemberRecord> {
         self.members.values().map(|lost| lost.record.clone()).collect()
     }
 

@@ -3,7 +3,7 @@
 use super::epoch::Epoch;
 use super::message::{Fetch, HandOver, HandOverFacts, RoomMessage};
 use super::output::RoomOutput;
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use super::view::Reason;
 use crate::node::identity::NodeId;
 use crate::time::Instant;
@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 
 /// We handed over and wait until everybody has moved.
 #[derive(Clone, Debug)]
-pub struct Leaving {
+pub(super) struct Leaving {
     /// The epoch that begins.
-    pub next: Epoch,
+    pub(super) next: Epoch,
     /// Who has not moved yet.
     waiting: BTreeSet<NodeId>,
     /// Who may be named should the successor be lost too, in order.
@@ -25,10 +25,10 @@ pub struct Leaving {
 
 /// We were named, and fetch what we lack.
 #[derive(Clone, Debug)]
-pub struct Inheriting {
+pub(super) struct Inheriting {
     hand_over: HandOver,
     /// What does not come by then does not come.
-    pub until: Instant,
+    pub(super) until: Instant,
 }
 
 impl Room {
@@ -191,16 +191,18 @@ impl Room {
                 }
             }
             // We came to lead while we waited to go.
-            Standing::Leading(_) => {
-                if !self.start_hand_over(now) {
-                    self.leave();
-                }
-            }
+            Standing::Leading(_) => self.hand_over_or_leave(now),
             _ if self.outbox.is_empty() || now >= deadline => {
                 self.send(self.view.epoch.supernode, RoomMessage::Leave);
                 self.leave();
             }
             _ => {}
+        }
+    }
+
+    fn hand_over_or_leave(&mut self, now: Instant) {
+        if !self.start_hand_over(now) {
+            self.leave();
         }
     }
 

@@ -3,7 +3,7 @@
 use super::epoch::RoomId;
 use super::message::{Answer, Join, Refusal, RoomMessage, Voucher};
 use super::output::{DialFailure, DialNumber, DialTo, Invited, LinkedPeer, RoomOutput};
-use super::room::{Room, Standing};
+use super::parts::Room;
 use crate::node::api::ErrorCode;
 use crate::node::identity::NodeId;
 use crate::node::record::{MemberRecord, PROTOCOL_VERSION};
@@ -25,11 +25,11 @@ const NO_RETURN: Duration = Duration::from_secs(2);
 
 /// On the way into a room.
 #[derive(Clone, Debug)]
-pub struct Joining {
+pub(super) struct Joining {
     errand: Errand,
     dials: BTreeSet<DialNumber>,
     /// Whose door we stand at.
-    pub host: Option<NodeId>,
+    pub(super) host: Option<NodeId>,
     voucher: Option<Voucher>,
     redirects: u8,
     deadline: Instant,
@@ -47,17 +47,17 @@ enum Errand {
 
 impl Joining {
     /// Whether the user wants to get to that node.
-    pub fn is_with(&self, id: NodeId, remote: SocketAddr) -> bool {
+    pub(super) fn is_with(&self, id: NodeId, remote: SocketAddr) -> bool {
         self.errand != Errand::Return && (self.host == Some(id) || self.errand == Errand::Address(remote))
     }
 
     /// Whether it is the user's wish (and not a return to our own room).
-    pub fn is_asked_for(&self) -> bool {
+    pub(super) fn is_asked_for(&self) -> bool {
         self.errand != Errand::Return
     }
 
     /// When something is to be done.
-    pub fn next(&self) -> Instant {
+    pub(super) fn next(&self) -> Instant {
         self.retry.map_or(self.deadline, |retry| retry.min(self.deadline))
     }
 }
@@ -253,11 +253,6 @@ impl Room {
                     Errand::Return => room == self.view.room,
                 }
         })
-    }
-
-    /// Whether we are the supernode of nobody but ourselves.
-    pub(super) fn is_alone(&self) -> bool {
-        matches!(self.standing, Standing::Leading(_)) && self.view.entries.len() == 1
     }
 }
 

@@ -1,18 +1,18 @@
 //! Whom we are linked to, whom we dial, and whom we should be linked to.
 
 use super::output::{DialNumber, DialTo, LinkedPeer, RoomOutput};
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use crate::node::identity::NodeId;
 use crate::node::record::MemberRecord;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Successors that every member keeps a link to.
-pub const WARM_SUCCESSORS: usize = 3;
+pub(super) const WARM_SUCCESSORS: usize = 3;
 
 /// Links and dials.
 #[derive(Clone, Debug, Default)]
-pub struct Links {
+pub(super) struct Links {
     peers: BTreeMap<NodeId, LinkedPeer>,
     /// Dials on their way to members.
     dials: BTreeMap<DialNumber, NodeId>,
@@ -23,7 +23,7 @@ pub struct Links {
 
 impl Links {
     /// A link stands.
-    pub fn insert(&mut self, peer: LinkedPeer) {
+    pub(super) fn insert(&mut self, peer: LinkedPeer) {
         if let Some(dial) = peer.dial {
             self.dials.remove(&dial);
         }
@@ -31,33 +31,28 @@ impl Links {
     }
 
     /// A link is down.
-    pub fn remove(&mut self, id: NodeId) -> Option<LinkedPeer> {
+    pub(super) fn remove(&mut self, id: NodeId) -> Option<LinkedPeer> {
         self.peers.remove(&id)
     }
 
     /// Who is linked.
-    pub fn get(&self, id: NodeId) -> Option<&LinkedPeer> {
+    pub(super) fn get(&self, id: NodeId) -> Option<&LinkedPeer> {
         self.peers.get(&id)
     }
 
     /// Whether it is linked.
-    pub fn contains(&self, id: NodeId) -> bool {
+    pub(super) fn contains(&self, id: NodeId) -> bool {
         self.peers.contains_key(&id)
     }
 
-    /// Everybody who is linked.
-    pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.peers.keys().copied()
-    }
-
     /// A number for a dial.
-    pub fn next_dial(&mut self) -> DialNumber {
+    pub(super) fn next_dial(&mut self) -> DialNumber {
         self.last_dial += 1;
         DialNumber(self.last_dial)
     }
 
     /// A dial came to nothing.
-    pub fn on_dial_failed(&mut self, dial: DialNumber) {
+    pub(super) fn on_dial_failed(&mut self, dial: DialNumber) {
         self.dials.remove(&dial);
     }
 
@@ -66,7 +61,7 @@ impl Links {
     }
 
     /// When the next member may be dialled again.
-    pub fn next_attempt(&self) -> Option<Instant> {
+    pub(super) fn next_attempt(&self) -> Option<Instant> {
         self.not_before.values().copied().min()
     }
 }

@@ -5,14 +5,14 @@ use super::line::Placed;
 use std::collections::VecDeque;
 
 /// Lines that are kept, at most.
-pub const MAX_LOG_LINES: usize = 1024;
+pub(super) const MAX_LOG_LINES: usize = 1024;
 
 /// Bytes of lines that are kept, at most.
-pub const MAX_LOG_BYTES: usize = 4 << 20;
+pub(super) const MAX_LOG_BYTES: usize = 4 << 20;
 
 /// Consecutive lines, the newest at the end. The oldest make room.
 #[derive(Clone, Debug, Default)]
-pub struct Log {
+pub(super) struct Log {
     lines: VecDeque<Placed>,
     /// What the first line follows.
     before: Head,
@@ -21,22 +21,17 @@ pub struct Log {
 
 impl Log {
     /// Nothing is known of what came before `head`.
-    pub fn starting_at(head: Head) -> Self {
+    pub(super) fn starting_at(head: Head) -> Self {
         Self { lines: VecDeque::new(), before: head, bytes: 0 }
     }
 
     /// The last line.
-    pub fn head(&self) -> Head {
+    pub(super) fn head(&self) -> Head {
         self.lines.back().map_or(self.before, |line| line.head)
     }
 
-    /// What the first line that is kept follows.
-    pub const fn before(&self) -> Head {
-        self.before
-    }
-
     /// Takes a line if it comes directly after the last; else nothing changes.
-    pub fn push(&mut self, placed: Placed) -> bool {
+    pub(super) fn push(&mut self, placed: Placed) -> bool {
         if !placed.follows(self.head()) {
             return false;
         }
@@ -51,24 +46,24 @@ impl Log {
     }
 
     /// The line in that place, if it is kept.
-    pub fn get(&self, seq: u64) -> Option<&Placed> {
+    pub(super) fn get(&self, seq: u64) -> Option<&Placed> {
         let index = seq.checked_sub(self.before.seq)?.checked_sub(1)?;
         self.lines.get(usize::try_from(index).ok()?)
     }
 
     /// The hash over everything up to that place, if it is known.
-    pub fn chain_at(&self, seq: u64) -> Option<ChainHash> {
+    pub(super) fn chain_at(&self, seq: u64) -> Option<ChainHash> {
         if seq == self.before.seq { Some(self.before.chain) } else { self.get(seq).map(|placed| placed.head.chain) }
     }
 
     /// The lines from `seq` on, or from the oldest that is kept.
-    pub fn since(&self, seq: u64) -> impl Iterator<Item = &Placed> + '_ {
+    pub(super) fn since(&self, seq: u64) -> impl Iterator<Item = &Placed> + '_ {
         let skip = seq.saturating_sub(self.before.seq.saturating_add(1));
         self.lines.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX))
     }
 
     /// Forgets what comes after `seq`; everything, if `seq` lies before what is kept.
-    pub fn truncate(&mut self, seq: u64) {
+    pub(super) fn truncate(&mut self, seq: u64) {
         while self.lines.back().is_some_and(|line| line.head.seq > seq) {
             if let Some(line) = self.lines.pop_back() {
                 self.bytes -= line.line.bytes();
@@ -77,16 +72,6 @@ impl Log {
         if self.before.seq > seq {
             *self = Self::default();
         }
-    }
-
-    /// Lines kept.
-    pub fn len(&self) -> usize {
-        self.lines.len()
-    }
-
-    /// Whether none is kept.
-    pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
     }
 }
 
@@ -114,13 +99,13 @@ mod tests {
             let line = say(&log, "x");
             assert!(log.push(line));
         }
-        assert_eq!((log.len(), log.before().seq, log.head().seq), (MAX_LOG_LINES, 10, MAX_LOG_LINES as u64 + 10));
+        assert_eq!((log.lines.len(), log.before.seq, log.head().seq), (MAX_LOG_LINES, 10, MAX_LOG_LINES as u64 + 10));
         let long = "y".repeat(16 << 10);
         for _ in 0..400 {
             let line = say(&log, &long);
             assert!(log.push(line));
         }
-        assert!(log.len() * (16 << 10) <= MAX_LOG_BYTES);
+        assert!(log.lines.len() * (16 << 10) <= MAX_LOG_BYTES);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use super::epoch::{Epoch, Head};
 use super::log::Log;
 use super::message::{HandOver, Hello, Merge, RoomMessage, Voucher, VoucherFacts, Welcome};
 use super::output::RoomOutput;
+use super::parts::{Leading, Room, Standing};
 use super::rank::{Rank, Reach};
-use super::room::{Leading, Room, Standing};
 use super::sequencer::{Follower, Sequencer};
 use super::view::{MAX_REIGNS, Reason, Reign, View, common_line};
 use crate::mrt::SecretId;
@@ -44,12 +44,7 @@ impl Room {
         self.view.reason = reason;
         self.view.number = 0;
         self.view.proof = proof;
-        self.sequencer = Sequencer {
-            shown: self.delivery.shown,
-            stable: 0,
-            provisional: members.is_empty() && reason == Reason::Lost,
-            ..Sequencer::default()
-        };
+        self.sequencer = Sequencer { shown: self.delivery.shown, stable: 0, ..Sequencer::default() };
         // What has a place, shown yet or not.
         self.sequencer.voices = self.delivery.voices.clone();
         for placed in self.log.since(self.delivery.shown.saturating_add(1)) {
@@ -58,7 +53,7 @@ impl Room {
         for id in members {
             self.sequencer.followers.insert(*id, Follower::new(now));
         }
-        self.standing = Standing::Leading(Leading { next_beat: now });
+        self.standing = Standing::Leading(Leading { next_beat: now + self.config.times.heartbeat });
         self.detector.suspicion = None;
         self.announce(now, reason.into());
         self.view_changed(now);
@@ -109,7 +104,7 @@ impl Room {
         self.view.number = self.view.number.saturating_add(1);
         self.view.invitations = self.door.invitations(now);
         self.view.former = self.former.records();
-        for id in self.view.successors().collect::<Vec<_>>() {
+        for id in self.sequencer.followers.keys().copied().collect::<Vec<_>>() {
             self.send(id, RoomMessage::View(Box::new(self.view.clone())));
         }
         self.outputs.push_back(RoomOutput::Publish);
@@ -135,8 +130,9 @@ impl Room {
         let handed = !matches!(self.standing, Standing::Leading(_) | Standing::Leaving(_) | Standing::Gone)
             && view.proof.as_ref().is_some_and(|proof| proof.facts.next == view.epoch && self.is_sound(proof));
         if !promised && !handed {
-            // A claimer that we reported to may open its view after we followed another.
-            if !self.promises.contains(&view.epoch) {
+            // A claimer that we reported to may open its view after we followed another, and a supernode that we lost may not know it.
+            let past = self.view.reigns.iter().any(|reign| reign.epoch == view.epoch);
+            if !past && !self.promises.contains(&view.epoch) {
                 self.alert("forged", format!("{from} sent a view of an epoch that it does not lead"));
             }
             return self.say_hello(from);
@@ -165,6 +161,7 @@ impl Room {
         self.outbox.on_truncated(common);
         self.delivery.shown = self.delivery.shown.min(common);
         self.delivery.target = self.delivery.shown;
+        self.delivery.history = self.delivery.history.min(common);
     }
 
     /// The same epoch, a newer view.
@@ -191,10 +188,12 @@ impl Room {
         self.standing = Standing::Following;
         self.sequencer = Sequencer::default();
         self.detector.suspicion = None;
+        self.detector.deserted = None;
         self.last_counter = self.last_counter.max(view.epoch.counter);
         self.view.epoch = view.epoch;
         self.detector.on_heard(now, view.epoch.supernode);
         self.delivery.held = None;
+        self.delivery.round = 0;
         self.follow(now, view);
         if !same {
             self.announce(now, reason);
@@ -322,6 +321,10 @@ impl Room {
             return;
         }
         let leader = hello.epoch.supernode;
+        if from == self.view.epoch.supernode && matches!(self.standing, Standing::Following) {
+            self.detector.deserted = Some(self.view.epoch);
+            self.suspect(now);
+        }
         match self.standing {
             Standing::Leading(_) => {
                 if leader == self.id() {
@@ -402,8 +405,6 @@ impl Room {
             self.sequencer.followers.remove(&entry.record.id());
             self.former.add(now, entry.record);
         }
-        // What only we hold is not safe: whoever comes back has to get it.
-        self.sequencer.provisional = self.view.entries.len() == 1;
         self.view_changed(now);
         self.update_marks(now);
     }

@@ -196,6 +196,9 @@ pub struct Beat {
     pub shown: u64,
     /// Lines up to here are safe: authors need not keep them.
     pub stable: u64,
+    /// Counts the heartbeats of an epoch, to be repeated in [`Held`]: an answer that lay around while the supernode stood still says nothing
+    /// about who follows it.
+    pub round: u64,
 }
 
 /// The supernode goes.
@@ -264,6 +267,8 @@ pub struct Held {
     pub number: u64,
     /// It holds everything up to here.
     pub seq: u64,
+    /// The last heartbeat it got.
+    pub round: u64,
 }
 
 /// An invitation, as every member knows it.

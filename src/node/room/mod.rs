@@ -15,7 +15,7 @@
 //!
 //! Reading order: [`epoch`], [`line`], [`view`], [`rank`], [`message`] (the words); `log`, `voices` (the order);
 //! `author`, `sequencer`, `delivery` (a line's way); `door`, `admission`, `joining` (coming in); `membership` (changing views);
-//! `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other again); `room` (the list of parts).
+//! `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other again); `parts` (the list of them).
 //!
 //! What is promised: every member shows the same lines in the same order, once; an author's lines in the order they were said; nothing
 //! that was shown is lost as long as one of those who held it survives. Two halves of a split room go on apart; when they meet, the
@@ -43,7 +43,7 @@ mod joining;
 mod links;
 mod log;
 mod membership;
-mod room;
+mod parts;
 mod sequencer;
 mod takeover;
 mod voices;
@@ -55,6 +55,6 @@ pub use config::{RoomConfig, Times};
 pub use epoch::{ChainHash, Epoch, Head, RoomId};
 pub use message::RoomMessage;
 pub use output::{DialFailure, DialNumber, DialTo, Host, Invitation, Invited, LinkDown, LinkedPeer, RoomOutput};
+pub use parts::Room;
 pub use rank::Rank;
-pub use room::Room;
 pub use view::View;

@@ -2,7 +2,7 @@
 
 use super::line::Line;
 use super::message::{Beat, Held, Lines, MAX_LINES, RoomMessage, Say};
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use super::voices::Voices;
 use crate::node::identity::NodeId;
 use crate::node::room::line::Placed;
@@ -10,41 +10,43 @@ use crate::time::Instant;
 use std::collections::BTreeMap;
 
 /// Successors that hold a line before it counts as safe.
-pub const STABLE_COPIES: usize = 3;
+pub(super) const STABLE_COPIES: usize = 3;
 
 /// What the supernode keeps.
 #[derive(Clone, Debug, Default)]
-pub struct Sequencer {
+pub(super) struct Sequencer {
     /// What has a place, of each voice.
-    pub voices: Voices,
+    pub(super) voices: Voices,
     /// The members but ourselves.
-    pub followers: BTreeMap<NodeId, Follower>,
+    pub(super) followers: BTreeMap<NodeId, Follower>,
     /// Lines up to here are shown: the first successor holds them.
-    pub shown: u64,
+    pub(super) shown: u64,
     /// Lines up to here are safe.
-    pub stable: u64,
-    /// Whether we are alone because the others were lost: then nothing is safe until somebody else has it.
-    pub provisional: bool,
+    pub(super) stable: u64,
+    /// The last heartbeat.
+    pub(super) round: u64,
+    /// The last heartbeat before our machine stood still: answers up to there are stale.
+    pub(super) stale: u64,
 }
 
 /// How far a member is.
 #[derive(Clone, Copy, Debug)]
-pub struct Follower {
+pub(super) struct Follower {
     /// It holds everything up to here.
-    pub held: u64,
+    pub(super) held: u64,
     /// Lines up to here were sent over the link that stands. `None`: it has to say first what it holds.
-    pub sent: Option<u64>,
+    pub(super) sent: Option<u64>,
     /// When it last said, in this epoch, what it holds; `None`: not yet.
-    pub answered: Option<Instant>,
+    pub(super) answered: Option<Instant>,
     /// Since when we listen for it: silence is counted from here.
-    pub patience: Instant,
+    pub(super) patience: Instant,
     /// Since when there is something that it does not hold.
-    pub behind: Option<Instant>,
+    pub(super) behind: Option<Instant>,
 }
 
 impl Follower {
     /// A member that has said nothing yet.
-    pub const fn new(now: Instant) -> Self {
+    pub(super) const fn new(now: Instant) -> Self {
         Self { held: 0, sent: None, answered: None, patience: now, behind: None }
     }
 }
@@ -115,7 +117,9 @@ impl Room {
             follower.behind = (seq < head).then_some(now);
         }
         follower.held = follower.held.max(seq);
-        follower.answered = Some(now);
+        if held.round > self.sequencer.stale || self.sequencer.stale == 0 {
+            follower.answered = Some(now);
+        }
         follower.patience = now;
         let stalled = follower.behind.is_some_and(|since| now.saturating_since(since) > self.config.times.resend);
         let fresh = follower.sent.is_none();
@@ -149,11 +153,11 @@ impl Room {
     pub(super) fn update_marks(&mut self, now: Instant) {
         let head = self.log.head().seq;
         let (shown, stable) = match self.view.entries.len() {
-            0 | 1 => (head, if self.sequencer.provisional { self.sequencer.stable } else { head }),
+            0 | 1 => (head, if self.is_provisional() { self.sequencer.stable } else { head }),
             members => {
                 let first =
                     self.view.successors().filter_map(|id| self.sequencer.followers.get(&id)).find(|follower| {
-                        !follower.behind.is_some_and(|since| now.saturating_since(since) >= self.config.times.pass_over)
+                        follower.behind.is_none_or(|since| now.saturating_since(since) < self.config.times.pass_over)
                     });
                 let mut held: Vec<u64> = self.sequencer.followers.values().map(|follower| follower.held).collect();
                 held.sort_unstable_by(|a, b| b.cmp(a));
@@ -170,6 +174,11 @@ impl Room {
             self.deliver();
             self.outbox.on_stable(self.sequencer.stable);
         }
+    }
+
+    /// Whether we are alone because others were lost: then nothing is safe until somebody else has it.
+    pub(super) fn is_provisional(&self) -> bool {
+        matches!(self.standing, Standing::Leading(_)) && self.view.entries.len() == 1 && !self.former.is_empty()
     }
 
     /// When the next successor is to be passed over.
@@ -191,6 +200,7 @@ impl Room {
                 head: self.log.head(),
                 shown: self.sequencer.shown,
                 stable: self.sequencer.stable,
+                round: self.sequencer.round,
             };
             for member in self.view.successors().collect::<Vec<_>>() {
                 self.send(member, RoomMessage::Beat(beat));

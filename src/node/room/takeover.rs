@@ -2,7 +2,7 @@
 
 use super::epoch::{Epoch, Head};
 use super::message::{Claim, ClaimFacts, Fetch, Report, RoomMessage};
-use super::room::{Room, Standing};
+use super::parts::{Room, Standing};
 use super::view::{MAX_REIGNS, Reason};
 use crate::node::identity::NodeId;
 use crate::time::Instant;
@@ -16,27 +16,27 @@ const MAX_PROMISES: usize = 8;
 
 /// We claim to follow the lost supernode.
 #[derive(Clone, Debug)]
-pub struct Claiming {
+pub(super) struct Claiming {
     /// The epoch that is to begin.
-    pub next: Epoch,
+    pub(super) next: Epoch,
     since: Instant,
     /// Everybody but us and the lost one.
-    pub expected: BTreeSet<NodeId>,
+    pub(super) expected: BTreeSet<NodeId>,
     reports: BTreeMap<NodeId, Head>,
     alive: BTreeSet<NodeId>,
     /// Who was asked for lines that we lack, and until when we wait.
-    pub fetching: Option<(NodeId, Instant)>,
+    pub(super) fetching: Option<(NodeId, Instant)>,
     /// Who did not deliver what it said it holds.
     failed: BTreeSet<NodeId>,
 }
 
 /// We wait for another's view to open.
 #[derive(Clone, Copy, Debug)]
-pub struct Promised {
+pub(super) struct Promised {
     /// The epoch that is to begin.
-    pub next: Epoch,
+    pub(super) next: Epoch,
     /// Since when.
-    pub since: Instant,
+    pub(super) since: Instant,
 }
 
 impl Room {

@@ -4,23 +4,23 @@ use super::line::{LineId, Voice};
 use std::collections::BTreeMap;
 
 /// Voices that are remembered, at most. The one whose last line is oldest makes room.
-pub const MAX_VOICES: usize = 8192;
+pub(super) const MAX_VOICES: usize = 8192;
 
 /// The highest line of every voice.
 #[derive(Clone, Debug, Default)]
-pub struct Voices {
+pub(super) struct Voices {
     /// The highest counter, and the place of that line in the order.
     heads: BTreeMap<Voice, (u64, u64)>,
 }
 
 impl Voices {
     /// The highest counter of that voice; 0 if it was never heard.
-    pub fn highest(&self, voice: Voice) -> u64 {
+    pub(super) fn highest(&self, voice: Voice) -> u64 {
         self.heads.get(&voice).map_or(0, |(counter, _)| *counter)
     }
 
     /// Notes a line. `false`: it is a repeat.
-    pub fn note(&mut self, id: LineId, seq: u64) -> bool {
+    pub(super) fn note(&mut self, id: LineId, seq: u64) -> bool {
         if id.counter <= self.highest(id.voice) {
             return false;
         }
@@ -33,7 +33,7 @@ impl Voices {
     }
 
     /// Every voice with its highest counter.
-    pub fn all(&self) -> Vec<(Voice, u64)> {
+    pub(super) fn all(&self) -> Vec<(Voice, u64)> {
         self.heads.iter().map(|(voice, (counter, _))| (*voice, *counter)).collect()
     }
 }

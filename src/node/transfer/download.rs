@@ -97,10 +97,10 @@ impl Download {
 
     /// Chooses whom to ask. `holders` offer the file; those in `linked` need no dialling and come first.
     pub(super) fn choose(&mut self, now: Instant, holders: &[NodeId], linked: impl Fn(NodeId) -> bool) -> Source {
-        if self.stage != Stage::Slices || self.pause.is_some_and(|until| now < until) {
+        self.end_pause(now);
+        if self.stage != Stage::Slices || self.pause.is_some() {
             return Source::Wait;
         }
-        self.pause = None;
         if let Some(source) = self.source {
             if holders.contains(&source) && linked(source) {
                 return Source::From(source);
@@ -165,6 +165,11 @@ impl Download {
     /// Whether this peer sends, or is to.
     pub(super) fn uses(&self, peer: NodeId) -> bool {
         self.source == Some(peer) || self.linking == Some(peer)
+    }
+
+    /// Ends a pause whose time has come.
+    pub(super) fn end_pause(&mut self, now: Instant) {
+        self.pause.take_if(|until| now >= *until);
     }
 
     /// When a pause ends.

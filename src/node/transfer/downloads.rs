@@ -322,6 +322,7 @@ impl Downloads {
 
     /// Looks after holders that owe us bytes.
     pub fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.downloads.values_mut().for_each(|download| download.end_pause(now));
         if self.look_at.is_none_or(|at| now < at) {
             return;
         }

@@ -10,7 +10,7 @@
 //!  serving:     a bulk channel ──▶ ask (48 bytes) ──▶ disk reads the slice ──▶ slice, end
 //! ```
 //!
-//! Reading order: [`ask`] (what goes over the wire), `plan`, `window`, `download`, `downloads`, [`serving`].
+//! Reading order: `ask` (what goes over the wire), `plan`, `window`, `download`, `downloads`, `serving`.
 //!
 //! This layer knows nothing of who leads the room, and nothing of how files lie on the disk.
 

@@ -274,3 +274,6 @@ impl Serving {
         self.waiting.retain(|waiting| *waiting != key);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,8 +126,8 @@ fn a_stranger_is_listened_to_only_at_the_door() {
     let stranger = world.peers[1].room.view().clone();
     for message in [
         RoomMessage::View(Box::new(stranger)),
-        RoomMessage::Held(Held { epoch: current, number: 1, seq: 9 }),
-        RoomMessage::Beat(Beat { epoch: current, number: 9, head: Head::default(), shown: 9, stable: 9 }),
+        RoomMessage::Held(Held { epoch: current, number: 1, seq: 9, round: 0 }),
+        RoomMessage::Beat(Beat { epoch: current, number: 9, head: Head::default(), shown: 9, stable: 9, round: 1 }),
         RoomMessage::Report(Report { next: current, head: Head::default() }),
         RoomMessage::Fetch(Fetch { epoch: current, from: 0, to: u64::MAX }),
         RoomMessage::Ask(current),

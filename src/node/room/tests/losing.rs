@@ -54,7 +54,7 @@ fn a_supernode_that_quits_under_a_frozen_first_successor_names_another() {
     world.pause(1);
     world.run(2500);
     world.quit(0);
-    world.run(3000);
+    world.run(4500);
     assert!(world.peers[0].left);
     assert_eq!(world.assert_leader(), 2);
     world.resume(1);

@@ -17,26 +17,28 @@ const DELAY: Duration = Duration::from_millis(5);
 /// A cut link is given up after this long.
 const GIVE_UP: Duration = Duration::from_secs(5);
 
-pub struct World {
-    pub now: Instant,
-    pub peers: Vec<Peer>,
-    pub cut: BTreeSet<(usize, usize)>,
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) cut: BTreeSet<(usize, usize)>,
     links: BTreeMap<(usize, usize), Link>,
     queue: BTreeMap<(Instant, u64), Happening>,
     count: u64,
     rng: StdRng,
 }
 
-pub struct Peer {
-    pub room: Room,
-    pub id: NodeId,
-    pub identity: Arc<Identity>,
-    pub address: SocketAddr,
-    pub alive: bool,
-    pub paused: bool,
-    pub left: bool,
-    pub events: Vec<Event>,
-    pub said: Vec<String>,
+pub(crate) struct Peer {
+    pub(crate) room: Room,
+    pub(crate) id: NodeId,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) address: SocketAddr,
+    pub(crate) alive: bool,
+    pub(crate) paused: bool,
+    pub(crate) left: bool,
+    pub(crate) events: Vec<Event>,
+    pub(crate) said: Vec<String>,
+    /// The room that each was said in.
+    pub(crate) said_in: Vec<RoomId>,
     secrets: BTreeSet<crate::mrt::SecretId>,
     stash: Vec<Happening>,
 }
@@ -66,7 +68,7 @@ fn pair(a: usize, b: usize) -> (usize, usize) {
 
 impl World {
     /// `n` nodes, each in a room of its own, in ascending order of their ids.
-    pub fn new(seed: u64, n: usize, config: &RoomConfig) -> Self {
+    pub(crate) fn new(seed: u64, n: usize, config: &RoomConfig) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut identities: Vec<Arc<Identity>> = (0..n).map(|_| Arc::new(Identity::from_seed(&rng.random()))).collect();
         identities.sort_by_key(|identity| identity.id());
@@ -83,6 +85,7 @@ impl World {
                 left: false,
                 events: Vec::new(),
                 said: Vec::new(),
+                said_in: Vec::new(),
                 secrets: BTreeSet::new(),
                 stash: Vec::new(),
             }
@@ -95,7 +98,7 @@ impl World {
     }
 
     /// `n` nodes in one room, led by node 0, joined in order.
-    pub fn room_of(seed: u64, n: usize) -> Self {
+    pub(crate) fn room_of(seed: u64, n: usize) -> Self {
         let config = RoomConfig { local: true, ..RoomConfig::default() };
         let mut world = Self::new(seed, n, &config);
         for index in 1..n {
@@ -107,34 +110,36 @@ impl World {
         world
     }
 
-    pub fn join(&mut self, who: usize, to: usize) {
+    pub(crate) fn join(&mut self, who: usize, to: usize) {
         let address = self.peers[to].address;
         self.call(who, |room, now| room.join_address(now, address));
     }
 
-    pub fn say(&mut self, who: usize, text: &str) {
+    pub(crate) fn say(&mut self, who: usize, text: &str) {
+        let room = self.peers[who].room.view().room;
         self.peers[who].said.push(text.to_owned());
+        self.peers[who].said_in.push(room);
         self.call(who, |room, now| room.say(now, text, now.as_millis()));
     }
 
-    pub fn quit(&mut self, who: usize) {
+    pub(crate) fn quit(&mut self, who: usize) {
         self.call(who, |room, now| room.quit(now));
     }
 
     /// Calls a verb and does what the room then wants.
-    pub fn call<T>(&mut self, who: usize, verb: impl FnOnce(&mut Room, Instant) -> T) -> T {
+    pub(crate) fn call<T>(&mut self, who: usize, verb: impl FnOnce(&mut Room, Instant) -> T) -> T {
         let result = verb(&mut self.peers[who].room, self.now);
         self.drain(who);
         result
     }
 
     /// A message out of the blue over an existing link.
-    pub fn inject(&mut self, from: usize, to: usize, message: RoomMessage) {
+    pub(crate) fn inject(&mut self, from: usize, to: usize, message: RoomMessage) {
         let id = self.peers[from].id;
         self.call(to, |room, now| room.handle_message(now, id, message));
     }
 
-    pub fn crash(&mut self, who: usize) {
+    pub(crate) fn crash(&mut self, who: usize) {
         self.peers[who].alive = false;
         let id = self.peers[who].id;
         let refused = self.rng.random_bool(0.5);
@@ -148,7 +153,7 @@ impl World {
         }
     }
 
-    pub fn cut(&mut self, a: usize, b: usize) {
+    pub(crate) fn cut(&mut self, a: usize, b: usize) {
         let pair = pair(a, b);
         if self.cut.insert(pair)
             && let Some(link) = self.links.get(&pair)
@@ -158,7 +163,7 @@ impl World {
         }
     }
 
-    pub fn heal(&mut self, a: usize, b: usize) {
+    pub(crate) fn heal(&mut self, a: usize, b: usize) {
         let pair = pair(a, b);
         if self.cut.remove(&pair)
             && let Some(link) = self.links.get_mut(&pair)
@@ -170,21 +175,21 @@ impl World {
         }
     }
 
-    pub fn isolate(&mut self, who: usize) {
+    pub(crate) fn isolate(&mut self, who: usize) {
         (0..self.peers.len()).filter(|other| *other != who).for_each(|other| self.cut(who, other));
     }
 
-    pub fn heal_all(&mut self) {
+    pub(crate) fn heal_all(&mut self) {
         for (a, b) in self.cut.clone() {
             self.heal(a, b);
         }
     }
 
-    pub fn pause(&mut self, who: usize) {
+    pub(crate) fn pause(&mut self, who: usize) {
         self.peers[who].paused = true;
     }
 
-    pub fn resume(&mut self, who: usize) {
+    pub(crate) fn resume(&mut self, who: usize) {
         if !std::mem::take(&mut self.peers[who].paused) {
             return;
         }
@@ -197,7 +202,7 @@ impl World {
         }
     }
 
-    pub fn run(&mut self, ms: u64) {
+    pub(crate) fn run(&mut self, ms: u64) {
         let end = self.now + Duration::from_millis(ms);
         loop {
             let timers = (0..self.peers.len()).filter(|index| self.is_running(*index));
@@ -211,7 +216,12 @@ impl World {
                 self.now = self.now.max(at);
                 self.call(index, Room::handle_timeout);
                 let next = self.peers[index].room.poll_timeout();
-                assert!(next.is_none_or(|next| next > self.now), "node {index} spins: {:#?}", self.peers[index].room);
+                assert!(
+                    next.is_none_or(|next| next > self.now),
+                    "node {index} spins at {:?}: {}",
+                    self.now,
+                    self.picture()
+                );
             } else if let Some(key) = first.filter(|(at, _)| *at <= end) {
                 self.now = self.now.max(key.0);
                 let happening = self.queue.remove(&key).unwrap();
@@ -223,12 +233,12 @@ impl World {
         self.now = end;
     }
 
-    pub fn is_running(&self, index: usize) -> bool {
+    pub(crate) fn is_running(&self, index: usize) -> bool {
         self.peers[index].alive && !self.peers[index].paused && !self.peers[index].left
     }
 
     /// What node `who` has on its screen: author's name, text.
-    pub fn lines(&self, who: usize) -> Vec<String> {
+    pub(crate) fn lines(&self, who: usize) -> Vec<String> {
         let texts = self.peers[who].events.iter().filter_map(|event| match event {
             Event::Chat { text, history: false, .. } => Some(text.clone()),
             _ => None,
@@ -236,17 +246,17 @@ impl World {
         texts.collect()
     }
 
-    pub fn errors(&self, who: usize) -> Vec<&Event> {
+    pub(crate) fn errors(&self, who: usize) -> Vec<&Event> {
         let wrong = |event: &&Event| matches!(event, Event::Error { .. } | Event::Alert { .. } | Event::Missed { .. });
         self.peers[who].events.iter().filter(wrong).collect()
     }
 
-    pub fn alerts(&self, who: usize) -> usize {
+    pub(crate) fn alerts(&self, who: usize) -> usize {
         self.peers[who].events.iter().filter(|event| matches!(event, Event::Alert { .. })).count()
     }
 
     /// The one supernode among those that run, if they agree and all of them are members.
-    pub fn leader(&self) -> Option<usize> {
+    pub(crate) fn leader(&self) -> Option<usize> {
         let running: Vec<usize> = (0..self.peers.len()).filter(|index| self.is_running(*index)).collect();
         let everybody: BTreeSet<NodeId> = running.iter().map(|index| self.peers[*index].id).collect();
         let leader = running.iter().copied().find(|index| self.peers[*index].room.is_supernode())?;
@@ -260,7 +270,7 @@ impl World {
         agreed.then_some(leader)
     }
 
-    pub fn assert_leader(&self) -> usize {
+    pub(crate) fn assert_leader(&self) -> usize {
         self.leader().unwrap_or_else(|| {
             for peer in self.peers.iter().filter(|peer| peer.alive && !peer.left) {
                 let view = peer.room.view();
@@ -444,7 +454,7 @@ impl World {
 }
 
 /// What must hold in every run: judged from what the screens showed, apart from the code that showed it.
-pub fn check(world: &World) -> Result<(), String> {
+pub(crate) fn check(world: &World) -> Result<(), String> {
     let mut places: BTreeMap<(u64, NodeId, u64), String> = BTreeMap::new();
     for (index, peer) in world.peers.iter().enumerate() {
         let mut seen = BTreeSet::new();
@@ -488,14 +498,14 @@ pub fn check(world: &World) -> Result<(), String> {
 
 impl Peer {
     /// Whether it is still in the room that it opened.
-    pub fn never_came_in(&self) -> bool {
+    pub(crate) fn never_came_in(&self) -> bool {
         !self.events.iter().any(|event| matches!(event, Event::Connected { .. })) && self.room.view().epoch.counter == 1
     }
 }
 
 impl World {
     /// `n` nodes, of which the first `members` are in one room.
-    pub fn room_of_some(seed: u64, n: usize, members: usize) -> Self {
+    pub(crate) fn room_of_some(seed: u64, n: usize, members: usize) -> Self {
         let config = RoomConfig { local: true, ..RoomConfig::default() };
         let mut world = Self::new(seed, n, &config);
         for index in 1..members {
@@ -507,7 +517,7 @@ impl World {
     }
 
     /// Who runs, by room.
-    pub fn rooms(&self) -> Vec<Vec<usize>> {
+    pub(crate) fn rooms(&self) -> Vec<Vec<usize>> {
         let mut rooms: BTreeMap<(RoomId, Epoch), Vec<usize>> = BTreeMap::new();
         for index in (0..self.peers.len()).filter(|index| self.is_running(*index)) {
             let view = self.peers[index].room.view();
@@ -517,7 +527,7 @@ impl World {
     }
 
     /// Every line that node `who` ever showed, history too.
-    pub fn everything(&self, who: usize) -> BTreeSet<String> {
+    pub(crate) fn everything(&self, who: usize) -> BTreeSet<String> {
         let texts = self.peers[who].events.iter().filter_map(|event| match event {
             Event::Chat { text, .. } => Some(text.clone()),
             _ => None,
@@ -526,11 +536,11 @@ impl World {
     }
 
     /// Whether node `who` was told that something it said was not taken, or moved to another room with lines unsaid.
-    pub fn refused(&self, who: usize) -> bool {
+    pub(crate) fn refused(&self, who: usize) -> bool {
         self.peers[who].events.iter().any(|event| matches!(event, Event::Error { command: Some('T'), .. }))
     }
 
-    pub fn picture(&self) -> String {
+    pub(crate) fn picture(&self) -> String {
         let of = |(index, peer): (usize, &Peer)| {
             let view = peer.room.view();
             let members: Vec<usize> = view.ids().map(|id| self.index_of(id)).collect();

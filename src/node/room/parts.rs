@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Elections that `W` shows, at most.
-pub const MAX_ELECTIONS: usize = 32;
+pub(super) const MAX_ELECTIONS: usize = 32;
 
 /// One node's part in a room.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub struct Room {
 
 /// What we are in the room.
 #[derive(Clone, Debug)]
-pub enum Standing {
+pub(super) enum Standing {
     /// Its supernode.
     Leading(Leading),
     /// A member like others, under a supernode that may be suspected.
@@ -93,18 +93,18 @@ pub enum Standing {
 
 /// What exists only while we lead.
 #[derive(Clone, Copy, Debug)]
-pub struct Leading {
+pub(super) struct Leading {
     /// When the next heartbeat is due.
-    pub next_beat: Instant,
+    pub(super) next_beat: Instant,
 }
 
 /// What is to be sent once the calls that caused it are through: one message for many causes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Dirty {
+pub(super) struct Dirty {
     /// Acknowledge to the supernode.
-    pub held: bool,
+    pub(super) held: bool,
     /// Tell the members how far we are.
-    pub beat: bool,
+    pub(super) beat: bool,
 }
 
 impl Room {
@@ -264,8 +264,8 @@ impl Room {
         }
         self.tick_joining(now);
         self.tick_leading(now);
-        self.tick_detector(now);
         self.tick_takeover(now);
+        self.tick_detector(now);
         self.tick_author(now);
         self.tick_quit(now);
         self.keep_warm(now);
@@ -275,6 +275,7 @@ impl Room {
         let Standing::Leading(leading) = &mut self.standing else { return };
         if now >= leading.next_beat {
             leading.next_beat = now + self.config.times.heartbeat;
+            self.sequencer.round = self.sequencer.round.saturating_add(1);
             self.dirty.beat = true;
             self.drop_lost(now);
             self.seek_former(now);
@@ -334,6 +335,7 @@ impl Room {
             return;
         }
         self.detector.on_freeze(now);
+        self.sequencer.stale = self.sequencer.round;
         for follower in self.sequencer.followers.values_mut() {
             follower.patience = now;
             follower.behind = follower.behind.map(|_| now);
