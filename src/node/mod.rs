@@ -1,9 +1,42 @@
 //! The room: who is in it, who leads, what was said, who holds which file.
+//!
+//! ```text
+//!   Command ──▶ Node ──▶ Event                          node, turn: who is asked when; what one part reports to another
+//!                │
+//!      ┌─────────┼──────────────┬───────────────┐
+//!      ▼         ▼              ▼               ▼
+//!    room     catalogue      transfer         ticket
+//!    who is   who offers     files between    an invitation
+//!    in it    what           two members      as text
+//!      └─────────┴───────┬──────┘               │
+//!                        ▼                      │
+//!                      links                    │    one proven connection a peer
+//!                        ▼                      ▼
+//!                  mrt::Endpoint             record, identity: who somebody is     wire: bytes of what members say
+//!
+//!   disk     slices read and written, on a thread of its own     run      the node on a real socket
+//! ```
+//!
+//! Reading order: [`api`], [`Node`], [`links`], [`room`], [`catalogue`], [`transfer`], [`disk`].
 
 pub mod api;
+pub mod catalogue;
 pub mod disk;
 pub mod files;
 pub mod identity;
+pub mod links;
 pub mod profile;
+pub mod record;
+pub mod room;
+pub mod ticket;
+pub mod transfer;
+pub mod wire;
+
+#[expect(clippy::module_inception, reason = "the node is the one noun of this folder")]
+mod node;
+mod run;
+mod turn;
 
 pub use api::{Command, Event};
+pub use node::{Node, NodeConfig};
+pub use run::{Setup, StartError, start};

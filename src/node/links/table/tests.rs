@@ -1,0 +1,343 @@
+//! Stories of links over real endpoints, joined by a perfect wire.
+
+use super::*;
+use crate::machine::{Datagram, Ecn, Machine};
+use crate::mrt::{Config, ConnectTo, SharedSecret};
+
+/// One end: an endpoint and its links.
+struct End {
+    identity: Arc<Identity>,
+    address: SocketAddr,
+    endpoint: Endpoint,
+    links: Links,
+    events: Vec<LinkEvent>,
+    /// Completes handshakes, and says nothing.
+    silent: bool,
+}
+
+impl End {
+    fn new(seed: u8, program: u64) -> Self {
+        let identity = Arc::new(Identity::from_seed(&[seed; 32]));
+        let address = SocketAddr::from(([10, 0, 0, seed], 7000));
+        let record = MemberRecord::sign(&identity, "x", &[address], 1);
+        let endpoint = Endpoint::new(Config::new(identity.noise().clone(), b"test"), [seed ^ program as u8; 32]);
+        let links = Links::new(identity.clone(), program, record);
+        Self { identity, address, endpoint, links, events: Vec::new(), silent: false }
+    }
+
+    fn id(&self) -> NodeId {
+        self.identity.id()
+    }
+
+    fn known(&self) -> DialTo {
+        let key = Some(self.identity.noise().public());
+        DialTo { addresses: vec![self.address], id: Some(self.id()), key, invitation: None }
+    }
+
+    fn unknown(&self) -> DialTo {
+        DialTo { id: None, key: None, ..self.known() }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        while let Some(event) = self.endpoint.poll_event() {
+            if !self.silent {
+                self.links.handle_event(now, &mut self.endpoint, event);
+            }
+        }
+        self.events.extend(std::iter::from_fn(|| self.links.poll_event()));
+    }
+
+    fn ups(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, LinkEvent::Up { .. })).count()
+    }
+
+    fn downs(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, LinkEvent::Down { .. })).count()
+    }
+
+    /// What others said, as numbers.
+    fn heard(&self) -> Vec<u64> {
+        let number = |event: &LinkEvent| match event {
+            LinkEvent::Message { message: LinkMessage::Catalogue(CatalogueMessage::Want(owners)), .. } => {
+                owners.first().map(|owner| u64::from_be_bytes(*owner.0.first_chunk().unwrap()))
+            }
+            _ => None,
+        };
+        self.events.iter().filter_map(number).collect()
+    }
+}
+
+/// Any message will do: this one carries a number.
+fn number(number: u64) -> LinkMessage {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    LinkMessage::Catalogue(CatalogueMessage::Want(vec![NodeId(id)]))
+}
+
+/// Ends on a wire with one delay; nothing is lost unless an address is cut off.
+struct Net {
+    ends: Vec<End>,
+    now: Instant,
+    flying: VecDeque<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
+    cut: BTreeSet<SocketAddr>,
+}
+
+const DELAY: Duration = Duration::from_millis(10);
+
+impl Net {
+    fn new(ends: Vec<End>) -> Self {
+        Self { ends, now: Instant::from_start(Duration::from_secs(1)), flying: VecDeque::new(), cut: BTreeSet::new() }
+    }
+
+    fn dial(&mut self, from: usize, to: DialTo) -> DialNumber {
+        let end = &mut self.ends[from];
+        end.links.dial(self.now, &mut end.endpoint, to)
+    }
+
+    fn say(&mut self, from: usize, to: usize, what: u64) -> Result<(), Lost> {
+        let to = self.ends[to].id();
+        let end = &mut self.ends[from];
+        end.links.send(self.now, &mut end.endpoint, to, &number(what))
+    }
+
+    fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let mut buffer = Vec::new();
+            for index in 0..self.ends.len() {
+                let now = self.now;
+                self.ends[index].settle(now);
+                while let Some(transmit) = self.ends[index].endpoint.poll_transmit(now, &mut buffer) {
+                    for datagram in buffer.chunks(transmit.segment_size) {
+                        let from = self.ends[index].address;
+                        self.flying.push_back((now + DELAY, from, transmit.to, datagram.to_vec()));
+                    }
+                    buffer.clear();
+                }
+            }
+            let timers = self.ends.iter().flat_map(|end| [end.endpoint.poll_timeout(), end.links.poll_timeout()]);
+            let next = timers.flatten().chain(self.flying.front().map(|packet| packet.0)).min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            let now = self.now;
+            while self.flying.front().is_some_and(|packet| packet.0 <= now) {
+                let Some((_, from, to, mut contents)) = self.flying.pop_front() else { break };
+                if self.cut.contains(&from) || self.cut.contains(&to) {
+                    continue;
+                }
+                if let Some(end) = self.ends.iter_mut().find(|end| end.address == to) {
+                    end.endpoint.handle_datagram(now, Datagram { from, ecn: Ecn::NotCapable, contents: &mut contents });
+                }
+            }
+            for end in &mut self.ends {
+                end.endpoint.handle_timeout(now);
+                end.links.handle_timeout(now, &mut end.endpoint);
+            }
+        }
+        self.now = end;
+    }
+}
+
+fn pair() -> Net {
+    Net::new(vec![End::new(1, 1), End::new(2, 1)])
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_dial_ends_in_a_link_that_both_know_and_what_is_said_arrives_in_order() {
+    for to in [End::known as fn(&End) -> DialTo, End::unknown] {
+        let mut net = pair();
+        let dial = net.dial(0, to(&net.ends[1]));
+        net.run_for(SECOND);
+        let up = |event: &&LinkEvent| matches!(event, LinkEvent::Up { dial: Some(number), .. } if *number == dial);
+        assert_eq!(net.ends[0].events.iter().filter(up).count(), 1);
+        assert!(
+            matches!(&net.ends[1].events[..], [LinkEvent::Up { record, dial: None, .. }] if record.id() == net.ends[0].id())
+        );
+        for what in 0..100 {
+            net.say(0, 1, what).unwrap();
+            net.say(1, 0, what).unwrap();
+        }
+        net.run_for(SECOND);
+        assert_eq!(net.ends[0].heard(), (0..100).collect::<Vec<_>>());
+        assert_eq!(net.ends[1].heard(), (0..100).collect::<Vec<_>>());
+    }
+}
+
+/// Both dial at the same moment, and speak as soon as they can: one connection stays, nothing is lost, doubled or turned around,
+/// and nobody hears of a link that went down.
+#[test]
+fn two_who_dial_each_other_end_with_one_connection_and_lose_nothing() {
+    for later in [0, 4, 9, 11, 15, 25, 40] {
+        let mut net = pair();
+        net.dial(0, net.ends[1].known());
+        net.run_for(Duration::from_millis(later));
+        net.dial(1, net.ends[0].known());
+        let mut said = [Vec::new(), Vec::new()];
+        for what in 0..60 {
+            for (from, to) in [(0, 1), (1, 0)] {
+                if net.say(from, to, what).is_ok() {
+                    said[from].push(what);
+                }
+            }
+            net.run_for(Duration::from_millis(3));
+        }
+        net.run_for(8 * SECOND);
+        assert!(said[0].len() > 20 && said[1].len() > 20);
+        assert_eq!(net.ends[1].heard(), said[0], "{later} ms later");
+        assert_eq!(net.ends[0].heard(), said[1], "{later} ms later");
+        for end in &net.ends {
+            assert_eq!(
+                (end.downs(), end.links.connections.len(), end.links.peers.len()),
+                (0, 1, 1),
+                "{later} ms later"
+            );
+        }
+        let made_by_lower = net.ends.iter().map(|end| end.links.connections.values().next().unwrap().initiator);
+        let lower_is_first = net.ends[0].id() < net.ends[1].id();
+        assert_eq!(made_by_lower.collect::<Vec<_>>(), [lower_is_first, !lower_is_first]);
+    }
+}
+
+#[test]
+fn a_peer_that_was_killed_and_started_again_is_linked_at_once() {
+    let mut net = pair();
+    net.dial(1, net.ends[0].known());
+    net.run_for(SECOND);
+    let again = End::new(2, 77);
+    net.ends[1] = again;
+    net.dial(1, net.ends[0].known());
+    net.run_for(SECOND);
+    assert_eq!((net.ends[0].ups(), net.ends[0].downs(), net.ends[1].ups()), (2, 1, 1));
+    net.say(0, 1, 5).unwrap();
+    net.run_for(SECOND);
+    assert_eq!(net.ends[1].heard(), [5]);
+}
+
+#[test]
+fn nobody_at_the_address_is_a_failed_dial_and_a_second_address_is_tried_without_waiting() {
+    let mut net = pair();
+    let nowhere = SocketAddr::from(([10, 0, 0, 99], 1));
+    let dial = net.dial(0, DialTo { addresses: vec![nowhere], ..net.ends[1].known() });
+    net.run_for(9 * SECOND);
+    let failed = LinkEvent::DialFailed { dial, why: DialFailure::NoAnswer, words: String::new() };
+    assert_eq!(net.ends[0].events, [failed]);
+    net.dial(0, DialTo { addresses: vec![nowhere, net.ends[1].address], ..net.ends[1].known() });
+    net.run_for(SECOND);
+    assert_eq!(net.ends[0].ups(), 1);
+    net.run_for(9 * SECOND);
+    assert_eq!(net.ends[0].downs(), 0);
+}
+
+#[test]
+fn somebody_else_at_the_address_is_not_whom_we_dialled() {
+    let mut net = pair();
+    let other = Identity::from_seed(&[9; 32]).id();
+    let dial = net.dial(0, DialTo { id: Some(other), ..net.ends[1].unknown() });
+    net.run_for(2 * SECOND);
+    let refused = |event: &LinkEvent| matches!(event, LinkEvent::DialFailed { dial: d, why: DialFailure::WrongPeer, .. } if *d == dial);
+    assert!(net.ends[0].events.iter().any(refused), "{:?}", net.ends[0].events);
+    assert_eq!(net.ends[0].ups(), 0);
+    assert!(net.ends[0].links.is_empty());
+    // The other side may have thought for a moment that somebody came.
+    assert_eq!(net.ends[1].ups(), net.ends[1].downs());
+}
+
+/// A stranger that completes the handshake and then says nothing, or something else, holds a connection for five seconds.
+#[test]
+fn whoever_does_not_prove_itself_is_put_out() {
+    let mut net = pair();
+    let (now, address) = (net.now, net.ends[1].address);
+    net.ends[0].silent = true;
+    net.ends[0].endpoint.connect(now, address, ConnectTo::Unknown, SECOND).unwrap();
+    net.run_for(4 * SECOND);
+    assert_eq!(net.ends[1].links.connections.len(), 1, "it has five seconds");
+    net.run_for(2 * SECOND);
+    assert_eq!(net.ends[1].ups(), 0);
+    assert!(net.ends[1].links.is_empty());
+}
+
+/// Its word is not taken for who it is: the record and signature have to fit this very connection.
+#[test]
+fn a_forged_hello_is_refused() {
+    let mut net = Net::new(vec![End::new(1, 1), End::new(2, 1), End::new(3, 1)]);
+    let stolen = MemberRecord::sign(&net.ends[2].identity, "x", &[], 1);
+    net.ends[0].links.set_record(stolen);
+    net.dial(0, net.ends[1].unknown());
+    net.run_for(2 * SECOND);
+    assert_eq!(net.ends[1].ups(), 0);
+    assert!(net.ends[1].links.is_empty());
+}
+
+#[test]
+fn a_message_that_makes_no_sense_ends_the_link() {
+    let mut net = pair();
+    net.dial(0, net.ends[1].known());
+    net.run_for(SECOND);
+    let end = &mut net.ends[0];
+    let connection = end.links.connections.values_mut().next().unwrap();
+    connection.outgoing.push(Class::Control, &[255; 40]).unwrap();
+    connection.outgoing.flush(&mut end.endpoint, connection.handle).unwrap();
+    net.run_for(SECOND);
+    assert_eq!((net.ends[0].downs(), net.ends[1].downs()), (1, 1));
+}
+
+/// The peer's machine is up but nothing there reads: what waits for it stays bounded, then the link goes.
+#[test]
+fn a_peer_that_is_not_reached_costs_bounded_memory() {
+    let mut net = pair();
+    net.dial(0, net.ends[1].known());
+    net.run_for(SECOND);
+    net.cut.insert(net.ends[1].address);
+    let big = LinkMessage::Catalogue(CatalogueMessage::Want(vec![NodeId([1; 32]); 20_000]));
+    let to = net.ends[1].id();
+    let mut sent = 0;
+    let last = loop {
+        let end = &mut net.ends[0];
+        match end.links.send(net.now, &mut end.endpoint, to, &big) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+        assert!(sent < 100, "64 MB wait and nobody minds");
+    };
+    assert_eq!(last, Lost::TooSlow);
+    net.run_for(Duration::from_millis(1));
+    assert_eq!(net.ends[0].downs(), 1);
+}
+
+#[test]
+fn what_was_said_before_a_link_is_dropped_still_arrives() {
+    let mut net = pair();
+    net.dial(0, net.ends[1].known());
+    net.run_for(SECOND);
+    net.say(0, 1, 7).unwrap();
+    let peer = net.ends[1].id();
+    net.ends[0].links.drop_link(net.now, peer);
+    net.run_for(SECOND);
+    assert_eq!(net.ends[1].heard(), [7]);
+    assert_eq!((net.ends[0].downs(), net.ends[1].downs()), (1, 1));
+    assert!(net.ends[0].links.is_empty() && net.ends[1].links.is_empty());
+}
+
+#[test]
+fn an_invitations_secret_is_reported_with_the_link() {
+    let mut net = pair();
+    let (id, secret) = (mrt::SecretId([7; 16]), SharedSecret([8; 32]));
+    net.ends[1].endpoint.add_secret(id, secret.clone());
+    net.dial(0, DialTo { invitation: Some((id, secret)), ..net.ends[1].known() });
+    net.run_for(SECOND);
+    assert!(matches!(net.ends[1].events[..], [LinkEvent::Up { secret: Some(proven), .. }] if proven == id));
+}
+
+#[test]
+fn dials_at_once_are_capped() {
+    let mut net = pair();
+    let nowhere = DialTo { addresses: vec![SocketAddr::from(([10, 0, 0, 99], 1))], ..net.ends[1].known() };
+    for _ in 0..MAX_DIALS + 3 {
+        net.dial(0, nowhere.clone());
+    }
+    net.run_for(Duration::from_millis(1));
+    assert_eq!(net.ends[0].events.len(), 3);
+    assert_eq!(net.ends[0].links.dials.len(), MAX_DIALS);
+}

@@ -1,0 +1,363 @@
+//! The node: a list of parts, and who is asked when.
+
+use super::api::{Command, ErrorCode, Event, Member, NatKind, Path, Role};
+use super::catalogue::Catalogue;
+use super::disk::{DiskError, DiskReply, DiskRequest};
+use super::identity::{Identity, NodeId};
+use super::links::{DialNumber, Links};
+use super::record::MemberRecord;
+use super::room::{self, Room, RoomConfig};
+use super::ticket::Ticket;
+use super::transfer::{Downloads, Serving};
+use crate::machine::{Datagram, Machine, Transmit};
+use crate::mrt::{Config, Endpoint};
+use crate::stun::is_stun;
+use crate::time::{Duration, Instant};
+use core::fmt;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What is spoken above MRT. Two programs that say something else here cannot connect.
+const APPLICATION: &[u8] = b"anjer room 1";
+
+/// What a node is told at its birth.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Who we are.
+    pub identity: Arc<Identity>,
+    /// What others see.
+    pub name: String,
+    /// Where we listen.
+    pub local: SocketAddr,
+    /// Whom the door lets in unasked.
+    pub room: RoomConfig,
+    /// The time since 1970-01-01 UTC at [`Instant::ZERO`].
+    pub unix_at_start: Duration,
+}
+
+/// Whom a dial is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The room asked for it.
+    Room(room::DialNumber),
+    /// A download wants this holder.
+    Holder(NodeId),
+}
+
+/// Where the node is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// In a room.
+    InRoom,
+    /// Handing over what there is to hand over.
+    Leaving,
+    /// Closing links, until then at most.
+    Closing(Instant),
+    /// Bye was said.
+    Over,
+}
+
+/// A member of a room: everything but the socket, the clock and the disk.
+///
+/// Besides the verbs of a [`Machine`] it has commands and events, and work for a disk ([`poll_disk`](Self::poll_disk),
+/// [`handle_disk`](Self::handle_disk)).
+pub struct Node {
+    pub(super) config: NodeConfig,
+    pub(super) endpoint: Endpoint,
+    pub(super) links: Links,
+    pub(super) room: Room,
+    pub(super) catalogue: Catalogue,
+    pub(super) downloads: Downloads,
+    pub(super) serving: Serving,
+    pub(super) dials: BTreeMap<DialNumber, Purpose>,
+    /// Links that the room needs no longer but transfers may, and since when these do not.
+    pub(super) spare: BTreeMap<NodeId, Instant>,
+    /// When peers were last listened for.
+    pub(super) listened: Instant,
+    pub(super) stage: Stage,
+    pub(super) disk: VecDeque<DiskRequest>,
+    pub(super) events: VecDeque<Event>,
+    public: Option<SocketAddr>,
+    record_sequence: u64,
+    stun_datagrams: u64,
+}
+
+impl Node {
+    /// A node in a room of its own. `seed` has to be secret and used once; a simulation takes a known one.
+    pub fn new(config: NodeConfig, now: Instant, seed: [u8; 32]) -> Self {
+        let identity = &config.identity;
+        let start = unix_ms(&config, now);
+        let record = MemberRecord::sign(identity, &config.name, &addresses(&config, None), start);
+        let program = blake3::derive_key("anjer 2026 program", &seed);
+        let program = program.first_chunk().map_or(start, |bytes| u64::from_be_bytes(*bytes));
+        let endpoint = Endpoint::new(
+            Config::new(identity.noise().clone(), APPLICATION),
+            blake3::derive_key("anjer 2026 endpoint", &seed),
+        );
+        let room_seed = blake3::derive_key("anjer 2026 room", &seed);
+        let room = Room::new(identity.clone(), record.clone(), config.room.clone(), now, room_seed);
+        let ready = Event::Ready {
+            id: identity.id(),
+            name: record.facts.name.clone(),
+            local: config.local,
+            public: None,
+            nat: None,
+        };
+        let mut node = Self {
+            endpoint,
+            links: Links::new(identity.clone(), program, record),
+            room,
+            catalogue: Catalogue::new(identity.clone(), start),
+            downloads: Downloads::default(),
+            serving: Serving::default(),
+            dials: BTreeMap::new(),
+            spare: BTreeMap::new(),
+            listened: now,
+            stage: Stage::InRoom,
+            disk: VecDeque::new(),
+            events: VecDeque::from([ready]),
+            public: None,
+            record_sequence: start,
+            stun_datagrams: 0,
+            config,
+        };
+        node.settle(now);
+        node
+    }
+
+    /// Somebody asked for something. Mistakes come back as [`Event::Error`] and change nothing.
+    pub fn handle_command(&mut self, now: Instant, command: Command) {
+        if self.stage != Stage::InRoom {
+            return; // the last command was `Q`
+        }
+        let letter = command.letter();
+        let done = match command {
+            Command::ConnectTo(address) => self.connect_to(now, address),
+            Command::ConnectWith(ticket) => self.connect_with(now, &ticket),
+            Command::AdmitAddress(address) => self.admit_address(now, address),
+            Command::AdmitId(id) => {
+                self.room.admit_id(now, &id);
+                Ok(())
+            }
+            Command::Talk(text) => {
+                self.room.say(now, &text, unix_ms(&self.config, now));
+                Ok(())
+            }
+            Command::Offer(path) => self.catalogue.offer(path),
+            Command::Withdraw(what) => self.catalogue.withdraw(&what),
+            Command::Files => {
+                self.events.push_back(Event::Files { files: self.catalogue.files() });
+                Ok(())
+            }
+            Command::Retrieve { what, save_as } => self.retrieve(now, &what, save_as),
+            Command::Peers => {
+                self.tell_peers(now);
+                Ok(())
+            }
+            Command::Invite => {
+                self.invite(now);
+                Ok(())
+            }
+            Command::Why => {
+                let (ranking, history) = self.room.why();
+                self.events.push_back(Event::Why { ranking, history });
+                Ok(())
+            }
+            Command::Quit => {
+                self.downloads.pause_all();
+                self.stage = Stage::Leaving;
+                self.room.quit(now);
+                Ok(())
+            }
+        };
+        if let Err(DiskError { code, message }) = done {
+            self.events.push_back(Event::Error { command: Some(letter), code, message });
+        }
+        self.settle(now);
+    }
+
+    fn connect_to(&mut self, now: Instant, address: SocketAddr) -> Result<(), DiskError> {
+        check_address(address)?;
+        if address == self.config.local || Some(address) == self.public {
+            return Err(mistake(ErrorCode::Usage, "that is this node's own address; give the other one's"));
+        }
+        self.room.join_address(now, address);
+        Ok(())
+    }
+
+    fn connect_with(&mut self, now: Instant, ticket: &str) -> Result<(), DiskError> {
+        let unix = self.config.unix_at_start.saturating_add(now.since_start());
+        let ticket = Ticket::parse(ticket, unix).map_err(|error| mistake(ErrorCode::Usage, &error.to_string()))?;
+        self.room.join_ticket(now, ticket.invited);
+        Ok(())
+    }
+
+    fn admit_address(&mut self, now: Instant, address: SocketAddr) -> Result<(), DiskError> {
+        check_address(address)?;
+        self.room.admit_address(now, address);
+        Ok(())
+    }
+
+    fn retrieve(&mut self, now: Instant, what: &str, save_as: Option<PathBuf>) -> Result<(), DiskError> {
+        let listing = self.catalogue.find(what)?;
+        if self.catalogue.holders(&listing.hash).is_empty() {
+            return Err(mistake(ErrorCode::Exists, "that is your own offer: it is on this disk already"));
+        }
+        self.downloads.begin(now, listing, save_as)
+    }
+
+    fn invite(&mut self, now: Instant) {
+        let unix = self.config.unix_at_start.saturating_add(now.since_start());
+        if let Some(invitation) = self.room.invite(now) {
+            let ticket = Ticket::issue(&self.config.identity, &invitation, unix);
+            self.events.push_back(Event::Ticket { ticket });
+        }
+    }
+
+    /// What the world sees of our socket became known, or changed.
+    pub fn set_public(&mut self, now: Instant, public: Option<SocketAddr>) {
+        if self.public == public || self.stage != Stage::InRoom {
+            return;
+        }
+        self.public = public;
+        let nat = public.filter(|public| public.ip() == self.config.local.ip()).map(|_| NatKind::None);
+        self.events.push_back(Event::Address { public, nat });
+        self.record_sequence += 1;
+        let addresses = addresses(&self.config, public);
+        let record = MemberRecord::sign(&self.config.identity, &self.config.name, &addresses, self.record_sequence);
+        self.links.set_record(record.clone());
+        self.room.update_record(now, record);
+        self.settle(now);
+    }
+
+    /// The disk did something.
+    pub fn handle_disk(&mut self, now: Instant, reply: DiskReply) {
+        match reply {
+            DiskReply::Found { .. } | DiskReply::Hashed { .. } | DiskReply::OfferFailed { .. } => {
+                self.catalogue.handle_disk(reply);
+            }
+            DiskReply::Slice { token, slice } => self.serving.handle_slice(now, &mut self.endpoint, token, slice),
+            DiskReply::Begun { .. }
+            | DiskReply::Written { .. }
+            | DiskReply::Corrupt { .. }
+            | DiskReply::Saved { .. }
+            | DiskReply::Failed { .. } => self.downloads.handle_disk(now, reply),
+        }
+        self.settle(now);
+    }
+
+    /// Work for the disk, to be done in order.
+    pub fn poll_disk(&mut self) -> Option<DiskRequest> {
+        self.disk.pop_front()
+    }
+
+    /// What happened. [`Event::Ready`] comes first, [`Event::Bye`] last.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether everything was said and sent.
+    pub fn is_finished(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// Who we are.
+    pub fn id(&self) -> NodeId {
+        self.config.identity.id()
+    }
+
+    /// Who is in the room, and how each is reached.
+    pub(super) fn tell_peers(&mut self, now: Instant) {
+        let view = self.room.view();
+        let members = view.entries.iter().enumerate().map(|(rank, entry)| {
+            let id = entry.record.id();
+            let stats = self.links.connection(id).and_then(|connection| self.endpoint.stats(now, connection));
+            let own = (id == self.config.identity.id()).then_some(self.config.local);
+            Member {
+                id,
+                name: entry.record.facts.name.clone(),
+                addr: own.or(stats.map(|stats| stats.remote)).or(entry.record.facts.addresses.first().copied()),
+                role: if id == view.epoch.supernode { Role::Supernode } else { Role::Member },
+                rank,
+                path: stats.map(|_| Path::Direct),
+                rtt_ms: stats.filter(|stats| stats.min_rtt.is_some()).map(|stats| stats.rtt.as_secs_f64() * 1e3),
+            }
+        });
+        let (epoch, supernode, members) = (view.epoch.counter, view.epoch.supernode, members.collect());
+        self.events.push_back(Event::Peers { epoch, supernode, members });
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({} at {}, {:?})", self.id(), self.config.local, self.stage)
+    }
+}
+
+impl Machine for Node {
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
+        // RFC 7983 §7: the first byte tells. Nobody asked STUN anything over this socket yet.
+        if datagram.contents.first().is_some_and(|first| is_stun(*first)) {
+            self.stun_datagrams = self.stun_datagrams.saturating_add(1);
+            return;
+        }
+        self.endpoint.handle_datagram(now, datagram);
+        self.settle(now);
+    }
+
+    fn handle_unreachable(&mut self, now: Instant, to: SocketAddr) {
+        self.endpoint.handle_unreachable(now, to);
+        self.settle(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        self.links.handle_timeout(now, &mut self.endpoint);
+        self.listen(now);
+        self.room.handle_timeout(now);
+        self.downloads.handle_timeout(now, &mut self.endpoint);
+        self.serving.handle_timeout(now, &mut self.endpoint, &self.catalogue);
+        self.settle(now);
+    }
+
+    fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
+        self.endpoint.poll_transmit(now, buffer)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let parts = [
+            self.endpoint.poll_timeout(),
+            self.links.poll_timeout(),
+            self.listen_at(),
+            self.room.poll_timeout(),
+            self.downloads.poll_timeout(),
+            self.serving.poll_timeout(),
+            self.close_at(),
+        ];
+        if self.stage == Stage::Over { self.endpoint.poll_timeout() } else { parts.into_iter().flatten().min() }
+    }
+}
+
+/// Where others may try to reach us.
+fn addresses(config: &NodeConfig, public: Option<SocketAddr>) -> Vec<SocketAddr> {
+    let local = Some(config.local).filter(|local| !local.ip().is_unspecified());
+    let public = public.filter(|public| Some(*public) != local);
+    local.into_iter().chain(public).collect()
+}
+
+fn unix_ms(config: &NodeConfig, now: Instant) -> u64 {
+    u64::try_from(config.unix_at_start.saturating_add(now.since_start()).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn check_address(address: SocketAddr) -> Result<(), DiskError> {
+    if address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast() {
+        return Err(mistake(ErrorCode::Usage, "that is not the address of a host; give its IP and its UDP port"));
+    }
+    Ok(())
+}
+
+fn mistake(code: ErrorCode, message: &str) -> DiskError {
+    DiskError { code, message: message.to_owned() }
+}

@@ -1,0 +1,133 @@
+//! Our own lines, kept until they are safe.
+
+use super::epoch::{ChainHash, RoomId};
+use super::line::{Line, LineId, Saying, Voice};
+use super::message::{RoomMessage, Say};
+use super::room::{Room, Standing};
+use crate::node::api::ErrorCode;
+use crate::node::identity::{Identity, NodeId};
+use crate::node::room::line::MAX_TEXT_BYTES;
+use crate::time::Instant;
+use std::collections::VecDeque;
+
+/// Own lines that are not safe yet, at most; more are refused with an error.
+pub const MAX_PENDING: usize = 256;
+
+/// What we said, until it is safe.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    voice: Voice,
+    counter: u64,
+    last: ChainHash,
+    kept: VecDeque<Kept>,
+    /// When they were last sent.
+    pub sent: Instant,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    line: Line,
+    /// Its place, once it has one in the epoch that lasts.
+    seq: Option<u64>,
+}
+
+impl Outbox {
+    /// Nothing was said. `start` is random.
+    pub const fn new(author: NodeId, start: u64, now: Instant) -> Self {
+        let voice = Voice { author, start };
+        Self { voice, counter: 0, last: ChainHash([0; 32]), kept: VecDeque::new(), sent: now }
+    }
+
+    /// Signs and keeps a line; `None` if too many are kept.
+    pub fn write(&mut self, identity: &Identity, room: RoomId, text: &str, time: u64) -> Option<Line> {
+        if self.kept.len() >= MAX_PENDING {
+            return None;
+        }
+        self.counter += 1;
+        let id = LineId { voice: self.voice, counter: self.counter };
+        let line = Line::sign(identity, Saying { room, id, previous: self.last, time, text: text.to_owned() });
+        self.last = line.hash();
+        self.kept.push_back(Kept { line: line.clone(), seq: None });
+        Some(line)
+    }
+
+    /// A line has its place.
+    pub fn on_placed(&mut self, id: LineId, seq: u64) {
+        if id.voice == self.voice {
+            self.kept.iter_mut().filter(|kept| kept.line.id() == id).for_each(|kept| kept.seq = Some(seq));
+        }
+    }
+
+    /// The order was cut off after `seq`: what came later has no place any more.
+    pub fn on_truncated(&mut self, seq: u64) {
+        self.kept.iter_mut().filter(|kept| kept.seq > Some(seq)).for_each(|kept| kept.seq = None);
+    }
+
+    /// Everything up to `seq` is safe.
+    pub fn on_stable(&mut self, seq: u64) {
+        while self.kept.front().is_some_and(|kept| kept.seq.is_some_and(|place| place <= seq)) {
+            self.kept.pop_front();
+        }
+    }
+
+    /// Lines of a room that was left are nobody's concern.
+    pub fn clear(&mut self) {
+        self.kept.clear();
+    }
+
+    /// The lines without a place, in order.
+    pub fn unplaced(&self) -> impl Iterator<Item = &Line> + '_ {
+        self.kept.iter().filter(|kept| kept.seq.is_none()).map(|kept| &kept.line)
+    }
+
+    /// The counter of the oldest line that is kept.
+    pub fn oldest(&self) -> u64 {
+        self.kept.front().map_or(self.counter, |kept| kept.line.id().counter)
+    }
+
+    /// Whether everything is safe.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+}
+
+impl Room {
+    /// `T <message>`. `unix_ms` is the time that others will see.
+    pub fn say(&mut self, now: Instant, text: &str, unix_ms: u64) {
+        self.on_wake(now);
+        if text.is_empty() {
+            return self.error(Some('T'), ErrorCode::Usage, "nothing to say: type T <message>");
+        }
+        if text.len() > MAX_TEXT_BYTES {
+            return self.error(Some('T'), ErrorCode::TooLarge, "a message has at most 16 KiB: send a file (B) instead");
+        }
+        let Some(line) = self.outbox.write(&self.identity, self.view.room, text, unix_ms) else {
+            let words = "256 lines wait for the room to take them: not said, try again in a moment";
+            return self.error(Some('T'), ErrorCode::Network, words);
+        };
+        match self.standing {
+            Standing::Leading(_) => self.place(now, line),
+            Standing::Following => {
+                self.outbox.sent = now;
+                let oldest = self.outbox.oldest();
+                self.send(self.view.epoch.supernode, RoomMessage::Say(Say { line, oldest }));
+            }
+            // Kept; sent when somebody leads.
+            _ => {}
+        }
+    }
+
+    /// Sends (or, leading, places) every line that has no place, in order.
+    pub(super) fn resend(&mut self, now: Instant) {
+        self.outbox.sent = now;
+        let oldest = self.outbox.oldest();
+        let lines: Vec<Line> = self.outbox.unplaced().cloned().collect();
+        for line in lines {
+            match self.standing {
+                Standing::Leading(_) => self.place(now, line),
+                Standing::Following => self.send(self.view.epoch.supernode, RoomMessage::Say(Say { line, oldest })),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What is shown: every line once, in order, and never silently none.
+
+use super::line::Voice;
+use super::message::{Beat, Held, Lines, RoomMessage};
+use super::room::{Room, Standing};
+use super::voices::Voices;
+use crate::node::api::Event;
+use crate::node::identity::NodeId;
+use crate::node::room::log::Log;
+use crate::node::room::message::MAX_LINES;
+use crate::time::{Duration, Instant};
+
+/// How far we have shown.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery {
+    /// The last place that was shown (or skipped as a repeat, or missed).
+    pub shown: u64,
+    /// Lines up to here may be shown.
+    pub target: u64,
+    /// Lines up to here were said before we came.
+    pub history: u64,
+    /// What was shown of each voice.
+    pub voices: Voices,
+    /// What the room had of each voice when we came, to be noted once everything up to that place was shown.
+    pub inherited: Option<(u64, Vec<(Voice, u64)>)>,
+    /// The last acknowledgement, and when.
+    pub held: Option<(Held, Instant)>,
+}
+
+impl Room {
+    /// Shows what may be shown.
+    pub(super) fn deliver(&mut self) {
+        while self.delivery.shown < self.delivery.target {
+            let seq = self.delivery.shown.saturating_add(1);
+            let Some(placed) = self.log.get(seq).cloned() else { break };
+            self.delivery.shown = seq;
+            let id = placed.line.id();
+            if self.delivery.voices.note(id, seq) {
+                let author = placed.line.author();
+                let name = self.name_of(author);
+                self.event(Event::Chat {
+                    id: author,
+                    name,
+                    epoch: placed.epoch.counter,
+                    supernode: placed.epoch.supernode,
+                    seq,
+                    line: id.to_string(),
+                    time: placed.line.saying.time,
+                    history: seq <= self.delivery.history,
+                    text: placed.line.saying.text,
+                });
+            }
+        }
+        if let Some((seq, voices)) = self.delivery.inherited.take_if(|(seq, _)| self.delivery.shown >= *seq) {
+            for (voice, counter) in voices {
+                self.delivery.voices.note(super::line::LineId { voice, counter }, seq);
+            }
+        }
+    }
+
+    fn name_of(&self, id: NodeId) -> String {
+        let record = self.view.record(id).or_else(|| self.former.record(id));
+        record.map_or_else(|| id.to_string(), |record| record.facts.name.clone())
+    }
+
+    /// Lines from the supernode, or, to a claimer, from whoever holds them.
+    pub(super) fn on_lines(&mut self, now: Instant, from: NodeId, lines: Lines) {
+        let expected = match &self.standing {
+            Standing::Following => from == self.view.epoch.supernode && lines.epoch == self.view.epoch,
+            Standing::Claiming(claiming) => claiming.fetching.is_some_and(|(holder, _)| holder == from),
+            Standing::Inheriting(_) => from == self.view.epoch.supernode,
+            _ => return,
+        };
+        if !expected {
+            // Lines of an epoch that ended may still be on their way; those of this epoch come from nobody else.
+            if lines.epoch == self.view.epoch && from != self.view.epoch.supernode {
+                self.alert("forged", format!("{from} sent lines in the supernode's place"));
+            }
+            return;
+        }
+        if lines.lines.len() > MAX_LINES {
+            return self.alert("forged", format!("{from} sent more lines than a message holds"));
+        }
+        if let Some(first) = lines.lines.first() {
+            let before = super::Head { seq: first.head.seq.saturating_sub(1), chain: lines.before };
+            if before.seq > self.log.head().seq && first.follows(before) {
+                self.skip_to(before);
+            }
+        }
+        for placed in lines.lines {
+            if placed.head.seq <= self.log.head().seq {
+                let ours = self.log.get(placed.head.seq);
+                if ours.is_some_and(|ours| ours.epoch == placed.epoch && ours.head != placed.head)
+                    && placed.verify(self.view.room)
+                {
+                    let words = format!("{} put two lines in one place", placed.epoch.supernode);
+                    self.alert("equivocation", words);
+                }
+                continue;
+            }
+            if !self.is_epoch_of_room(&placed) || !placed.verify(self.view.room) {
+                return self.alert("forged", format!("{from} sent a line that is not what it says"));
+            }
+            let (id, seq) = (placed.line.id(), placed.head.seq);
+            if !self.log.push(placed) {
+                break;
+            }
+            self.outbox.on_placed(id, seq);
+        }
+        self.deliver();
+        match self.standing {
+            Standing::Following => self.dirty.held = true,
+            Standing::Claiming(_) => self.resolve_claim(now),
+            Standing::Inheriting(_) => self.try_inherit(now),
+            _ => {}
+        }
+    }
+
+    /// A line may be from any epoch of this room: those that are remembered, or before them.
+    fn is_epoch_of_room(&self, placed: &super::line::Placed) -> bool {
+        let reigns = &self.view.reigns;
+        let oldest = reigns.first().map_or(0, |reign| reign.epoch.counter);
+        placed.epoch.counter < oldest || reigns.iter().any(|reign| reign.epoch == placed.epoch)
+    }
+
+    /// What came before `head` and we do not hold cannot be had any more.
+    fn skip_to(&mut self, head: super::Head) {
+        self.delivery.target = self.delivery.target.max(self.log.head().seq);
+        self.deliver();
+        let from = self.delivery.shown.saturating_add(1);
+        if from > self.delivery.history && from <= head.seq {
+            self.event(Event::Missed { from, to: head.seq, count: head.seq - from + 1 });
+        }
+        self.delivery.shown = self.delivery.shown.max(head.seq);
+        self.log = Log::starting_at(head);
+    }
+
+    /// The supernode's heartbeat.
+    pub(super) fn on_beat(&mut self, now: Instant, from: NodeId, beat: Beat) {
+        if !matches!(self.standing, Standing::Following) || beat.epoch != self.view.epoch {
+            return;
+        }
+        if from != self.view.epoch.supernode {
+            return self.alert("forged", format!("{from} sent a heartbeat in the supernode's place"));
+        }
+        self.delivery.target = self.delivery.target.max(beat.shown);
+        self.deliver();
+        self.outbox.on_stable(beat.stable.min(self.log.head().seq));
+        let recent = self.delivery.held.is_some_and(|(held, at)| {
+            held == self.held() && now.saturating_since(at) < self.config.times.heartbeat - Duration::from_millis(100)
+        });
+        self.dirty.held |= !recent;
+        self.now = now;
+    }
+
+    /// What we hold.
+    pub(super) fn held(&self) -> Held {
+        Held { epoch: self.view.epoch, number: self.view.number, seq: self.log.head().seq }
+    }
+
+    /// Acknowledges, if there is something to acknowledge and somebody to tell.
+    pub(super) fn flush_held(&mut self) {
+        if std::mem::take(&mut self.dirty.held) && matches!(self.standing, Standing::Following) {
+            let held = self.held();
+            self.delivery.held = Some((held, self.now));
+            self.send(self.view.epoch.supernode, RoomMessage::Held(held));
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Asking to be let in.
+
+use super::epoch::RoomId;
+use super::message::{Answer, Join, Refusal, RoomMessage, Voucher};
+use super::output::{DialFailure, DialNumber, DialTo, Invited, LinkedPeer, RoomOutput};
+use super::room::{Room, Standing};
+use crate::node::api::ErrorCode;
+use crate::node::identity::NodeId;
+use crate::node::record::{MemberRecord, PROTOCOL_VERSION};
+use crate::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+/// Redirections that are followed, at most.
+const MAX_REDIRECTS: u8 = 4;
+
+/// Members of a ticket that are dialled, at most.
+const MAX_HOSTS: usize = 5;
+
+/// A door that says nothing at all for this long is given up.
+const NO_ANSWER: Duration = Duration::from_secs(15);
+
+/// The same for a door of our own room: there are others to try.
+const NO_RETURN: Duration = Duration::from_secs(2);
+
+/// On the way into a room.
+#[derive(Clone, Debug)]
+pub struct Joining {
+    errand: Errand,
+    dials: BTreeSet<DialNumber>,
+    /// Whose door we stand at.
+    pub host: Option<NodeId>,
+    voucher: Option<Voucher>,
+    redirects: u8,
+    deadline: Instant,
+    /// When to ask again.
+    retry: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errand {
+    Address(SocketAddr),
+    Ticket(RoomId),
+    /// Back into our own room: nobody is told of failures.
+    Return,
+}
+
+impl Joining {
+    /// Whether the user wants to get to that node.
+    pub fn is_with(&self, id: NodeId, remote: SocketAddr) -> bool {
+        self.errand != Errand::Return && (self.host == Some(id) || self.errand == Errand::Address(remote))
+    }
+
+    /// Whether it is the user's wish (and not a return to our own room).
+    pub fn is_asked_for(&self) -> bool {
+        self.errand != Errand::Return
+    }
+
+    /// When something is to be done.
+    pub fn next(&self) -> Instant {
+        self.retry.map_or(self.deadline, |retry| retry.min(self.deadline))
+    }
+}
+
+impl Room {
+    /// `C <ip> <port>`. An earlier `C` that waits for an answer is given up.
+    pub fn join_address(&mut self, now: Instant, address: SocketAddr) {
+        self.on_wake(now);
+        let to = DialTo { addresses: vec![address], id: None, key: None, invitation: None };
+        self.begin_joining(now, Errand::Address(address), vec![to]);
+    }
+
+    /// `C <ticket>`.
+    pub fn join_ticket(&mut self, now: Instant, ticket: Invited) {
+        self.on_wake(now);
+        if ticket.room == self.view.room {
+            return self.error(Some('C'), ErrorCode::Exists, "that ticket is for the room you are in");
+        }
+        let own = self.id();
+        let hosts = ticket.hosts.into_iter().filter(|host| host.id != own).take(MAX_HOSTS);
+        let dials: Vec<DialTo> = hosts
+            .map(|host| DialTo {
+                addresses: host.addresses,
+                id: Some(host.id),
+                key: Some(host.key),
+                invitation: Some((ticket.id, ticket.secret.clone())),
+            })
+            .collect();
+        if dials.is_empty() {
+            return self.error(Some('C'), ErrorCode::Unreachable, "the ticket names nobody to ask");
+        }
+        self.begin_joining(now, Errand::Ticket(ticket.room), dials);
+    }
+
+    fn begin_joining(&mut self, now: Instant, errand: Errand, to: Vec<DialTo>) {
+        let mut dials = BTreeSet::new();
+        for to in to {
+            let dial = self.links.next_dial();
+            dials.insert(dial);
+            self.outputs.push_back(RoomOutput::Dial { dial, to });
+        }
+        let deadline = now + if errand == Errand::Return { NO_RETURN } else { NO_ANSWER };
+        self.joining = Some(Joining { errand, dials, host: None, voucher: None, redirects: 0, deadline, retry: None });
+    }
+
+    /// Back to a supernode of our own room, with somebody's word if there is one. Not while the user wants to go elsewhere.
+    pub(super) fn go_back(&mut self, now: Instant, host: &MemberRecord, voucher: Option<Voucher>) {
+        if self.joining.is_some() || host.id() == self.id() {
+            return;
+        }
+        if self.links.contains(host.id()) {
+            self.begin_joining(now, Errand::Return, Vec::new());
+        } else {
+            let (id, key) = (Some(host.id()), Some(host.noise()));
+            let to = DialTo { addresses: host.facts.addresses.clone(), id, key, invitation: None };
+            self.begin_joining(now, Errand::Return, vec![to]);
+        }
+        if let Some(joining) = &mut self.joining {
+            joining.voucher = voucher;
+        }
+        if self.links.contains(host.id()) {
+            self.ask(now, host.id());
+        }
+    }
+
+    /// A link came up: perhaps the one we wait for.
+    pub(super) fn on_joining_link(&mut self, now: Instant, peer: &LinkedPeer) {
+        let id = peer.record.id();
+        let Some(joining) = &mut self.joining else { return };
+        let Some(dial) = peer.dial else { return };
+        if !joining.dials.remove(&dial) || joining.host.is_some() {
+            return;
+        }
+        if joining.is_asked_for() && self.view.contains(id) {
+            let words = "that is a node of the room you are in";
+            self.joining = None;
+            return self.error(Some('C'), ErrorCode::Exists, words);
+        }
+        if joining.is_asked_for() && self.identity.id() < id && self.door.is_waiting(id) {
+            // It asked us first; that we typed C is our consent, and the lower id leads.
+            self.joining = None;
+            return self.admit_id(now, &id.to_string());
+        }
+        self.ask(now, id);
+    }
+
+    fn ask(&mut self, now: Instant, host: NodeId) {
+        let Some(joining) = &mut self.joining else { return };
+        joining.host = Some(host);
+        joining.retry = None;
+        let room = match joining.errand {
+            Errand::Address(_) => None,
+            Errand::Ticket(room) => Some(room),
+            Errand::Return => Some(self.view.room),
+        };
+        let voucher = joining.voucher.clone();
+        self.now = now;
+        let join = Join { version: PROTOCOL_VERSION, record: self.record.clone(), room, voucher };
+        self.send(host, RoomMessage::Join(join));
+    }
+
+    /// A door answers.
+    pub(super) fn on_answer(&mut self, now: Instant, from: NodeId, answer: Answer) {
+        let Some(joining) = &mut self.joining else { return };
+        if joining.host != Some(from) {
+            return;
+        }
+        match answer {
+            Answer::Waiting => {
+                joining.deadline = now + self.config.times.door;
+                self.outputs.push_back(RoomOutput::Waiting { at: from });
+            }
+            Answer::Busy => joining.retry = Some(now + self.config.times.retry),
+            Answer::Refused(refusal) => {
+                let asked_for = joining.is_asked_for();
+                self.joining = None;
+                if asked_for {
+                    self.error(Some('C'), ErrorCode::Refused, refusal_words(refusal));
+                }
+            }
+            Answer::Redirect(record, voucher) => {
+                if record.verify().is_err() || joining.redirects >= MAX_REDIRECTS || record.id() == self.identity.id() {
+                    return self.fail_joining(ErrorCode::Unreachable, "the room's supernode could not be found");
+                }
+                joining.redirects += 1;
+                joining.voucher = Some(*voucher);
+                joining.host = None;
+                joining.deadline = now + NO_ANSWER;
+                let id = record.id();
+                if self.links.contains(id) {
+                    return self.ask(now, id);
+                }
+                let dial = self.links.next_dial();
+                if let Some(joining) = &mut self.joining {
+                    joining.dials.insert(dial);
+                }
+                let (addresses, key) = (record.facts.addresses.clone(), Some(record.noise()));
+                let to = DialTo { addresses, id: Some(id), key, invitation: None };
+                self.outputs.push_back(RoomOutput::Dial { dial, to });
+            }
+        }
+    }
+
+    /// A dial for it came to nothing.
+    pub(super) fn on_joining_dial_failed(&mut self, dial: DialNumber, why: DialFailure) {
+        let Some(joining) = &mut self.joining else { return };
+        if joining.dials.remove(&dial) && joining.dials.is_empty() && joining.host.is_none() {
+            let words = match why {
+                DialFailure::NoAnswer => {
+                    "nobody answers there: check address and port, and that they run with A for yours"
+                }
+                DialFailure::Refused => "nobody listens there: check address and port",
+                DialFailure::WrongPeer => "somebody else answers there: ask for a new ticket",
+                DialFailure::BadAddress => "that is no address of another node",
+            };
+            self.fail_joining(ErrorCode::Unreachable, words);
+        }
+    }
+
+    /// The link to the door is down.
+    pub(super) fn on_joining_link_down(&mut self, id: NodeId) {
+        if self.joining.as_ref().is_some_and(|joining| joining.host == Some(id)) {
+            self.fail_joining(ErrorCode::Unreachable, "the connection was lost before they let you in: try again");
+        }
+    }
+
+    /// Gives up, or asks again.
+    pub(super) fn tick_joining(&mut self, now: Instant) {
+        let Some(joining) = &mut self.joining else { return };
+        if now >= joining.deadline {
+            return self.fail_joining(ErrorCode::Timeout, "they did not let you in in time");
+        }
+        if joining.retry.is_some_and(|retry| now >= retry)
+            && let Some(host) = joining.host
+        {
+            self.ask(now, host);
+        }
+    }
+
+    fn fail_joining(&mut self, code: ErrorCode, words: &str) {
+        if self.joining.take().is_some_and(|joining| joining.is_asked_for()) {
+            self.error(Some('C'), code, words);
+        }
+    }
+
+    /// Whether a welcome from `from` is expected, and if it is to a room that is new to us.
+    pub(super) fn expects_welcome(&self, from: NodeId, room: RoomId) -> bool {
+        self.joining.as_ref().is_some_and(|joining| {
+            joining.host == Some(from)
+                && match joining.errand {
+                    Errand::Address(_) => true,
+                    Errand::Ticket(ticket) => ticket == room,
+                    Errand::Return => room == self.view.room,
+                }
+        })
+    }
+
+    /// Whether we are the supernode of nobody but ourselves.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self.standing, Standing::Leading(_)) && self.view.entries.len() == 1
+    }
+}
+
+fn refusal_words(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Version(theirs) if theirs > PROTOCOL_VERSION => {
+            "their program is newer and speaks another protocol: update"
+        }
+        Refusal::Version(_) => "their program is older and speaks another protocol: they need to update",
+        Refusal::InvitationUsed => "somebody else used that invitation: ask for a new ticket (I)",
+        Refusal::InvitationUnknown => "that invitation expired or is unknown there: ask for a new ticket (I)",
+        Refusal::WrongRoom => "they are in another room by now",
+        Refusal::Full => "the room is full",
+        Refusal::Crowded => "too many are waiting at that door: try again later",
+        Refusal::Malformed => "they did not accept our request",
+    }
+}

@@ -1,0 +1,118 @@
+//! Whom we are linked to, whom we dial, and whom we should be linked to.
+
+use super::output::{DialNumber, DialTo, LinkedPeer, RoomOutput};
+use super::room::{Room, Standing};
+use crate::node::identity::NodeId;
+use crate::node::record::MemberRecord;
+use crate::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Successors that every member keeps a link to.
+pub const WARM_SUCCESSORS: usize = 3;
+
+/// Links and dials.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    peers: BTreeMap<NodeId, LinkedPeer>,
+    /// Dials on their way to members.
+    dials: BTreeMap<DialNumber, NodeId>,
+    /// Members that are not to be dialled before then.
+    not_before: BTreeMap<NodeId, Instant>,
+    last_dial: u64,
+}
+
+impl Links {
+    /// A link stands.
+    pub fn insert(&mut self, peer: LinkedPeer) {
+        if let Some(dial) = peer.dial {
+            self.dials.remove(&dial);
+        }
+        self.peers.insert(peer.record.id(), peer);
+    }
+
+    /// A link is down.
+    pub fn remove(&mut self, id: NodeId) -> Option<LinkedPeer> {
+        self.peers.remove(&id)
+    }
+
+    /// Who is linked.
+    pub fn get(&self, id: NodeId) -> Option<&LinkedPeer> {
+        self.peers.get(&id)
+    }
+
+    /// Whether it is linked.
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.peers.contains_key(&id)
+    }
+
+    /// Everybody who is linked.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.peers.keys().copied()
+    }
+
+    /// A number for a dial.
+    pub fn next_dial(&mut self) -> DialNumber {
+        self.last_dial += 1;
+        DialNumber(self.last_dial)
+    }
+
+    /// A dial came to nothing.
+    pub fn on_dial_failed(&mut self, dial: DialNumber) {
+        self.dials.remove(&dial);
+    }
+
+    fn is_dialling(&self, id: NodeId) -> bool {
+        self.dials.values().any(|other| *other == id)
+    }
+
+    /// When the next member may be dialled again.
+    pub fn next_attempt(&self) -> Option<Instant> {
+        self.not_before.values().copied().min()
+    }
+}
+
+impl Room {
+    /// Dials a member or former member, unless a dial to it is on its way.
+    pub(super) fn dial_record(&mut self, record: &MemberRecord) {
+        if record.id() == self.id() || self.links.is_dialling(record.id()) {
+            return;
+        }
+        let dial = self.links.next_dial();
+        self.links.dials.insert(dial, record.id());
+        let to = DialTo {
+            addresses: record.facts.addresses.clone(),
+            id: Some(record.id()),
+            key: Some(record.noise()),
+            invitation: None,
+        };
+        self.outputs.push_back(RoomOutput::Dial { dial, to });
+    }
+
+    /// Keeps links to the supernode and to the next in line. Whoever is later in line dials, so that there are no two.
+    pub(super) fn keep_warm(&mut self, now: Instant) {
+        let wanted: Vec<MemberRecord> = match &self.standing {
+            Standing::Following | Standing::Promised(_) | Standing::Inheriting(_) => {
+                let ahead = self.view.entries.iter().map(|entry| &entry.record);
+                ahead.take_while(|record| record.id() != self.id()).take(WARM_SUCCESSORS + 1).cloned().collect()
+            }
+            Standing::Claiming(claiming) => {
+                claiming.expected.iter().filter_map(|id| self.view.record(*id)).cloned().collect()
+            }
+            Standing::Leading(_) | Standing::Leaving(_) | Standing::Gone => Vec::new(),
+        };
+        let names: BTreeSet<NodeId> = wanted.iter().map(MemberRecord::id).collect();
+        self.links.not_before.retain(|id, _| names.contains(id));
+        for record in wanted {
+            let id = record.id();
+            let early = self.links.not_before.get(&id).is_some_and(|at| *at > now);
+            if !self.links.contains(id) && !early {
+                self.links.not_before.insert(id, now + self.config.times.redial);
+                self.dial_record(&record);
+            }
+        }
+        let linked: Vec<NodeId> = self.links.not_before.keys().copied().filter(|id| self.links.contains(*id)).collect();
+        for id in linked {
+            self.links.not_before.remove(&id);
+        }
+    }
+}

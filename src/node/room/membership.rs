@@ -1,0 +1,423 @@
+//! Which view we live in: leading one, following one, moving between them.
+
+use super::epoch::{Epoch, Head};
+use super::log::Log;
+use super::message::{HandOver, Hello, Merge, RoomMessage, Voucher, VoucherFacts, Welcome};
+use super::output::RoomOutput;
+use super::rank::{Rank, Reach};
+use super::room::{Leading, Room, Standing};
+use super::sequencer::{Follower, Sequencer};
+use super::view::{MAX_REIGNS, Reason, Reign, View, common_line};
+use crate::mrt::SecretId;
+use crate::node::api::{Event, Path, Succession};
+use crate::node::identity::NodeId;
+use crate::node::record::MemberRecord;
+use crate::time::Instant;
+use core::cmp::Reverse;
+use std::collections::BTreeSet;
+
+impl Room {
+    /// We lead from here on, with those `members` of the old view; who else was in it is lost, unless it handed over.
+    pub(super) fn lead(
+        &mut self,
+        now: Instant,
+        epoch: Epoch,
+        reason: Reason,
+        members: &BTreeSet<NodeId>,
+        proof: Option<HandOver>,
+    ) {
+        let (own, old) = (self.id(), self.view.epoch.supernode);
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.view.entries)
+            .into_iter()
+            .partition(|entry| entry.record.id() == own || members.contains(&entry.record.id()));
+        for entry in gone {
+            if entry.record.id() != old || reason == Reason::Lost {
+                self.former.add(now, entry.record);
+            }
+        }
+        self.view.entries = kept;
+        self.view.reigns.push(Reign { epoch, base: self.log.head() });
+        if self.view.reigns.len() > MAX_REIGNS {
+            self.view.reigns.remove(0);
+        }
+        self.view.epoch = epoch;
+        self.view.reason = reason;
+        self.view.number = 0;
+        self.view.proof = proof;
+        self.sequencer = Sequencer {
+            shown: self.delivery.shown,
+            stable: 0,
+            provisional: members.is_empty() && reason == Reason::Lost,
+            ..Sequencer::default()
+        };
+        // What has a place, shown yet or not.
+        self.sequencer.voices = self.delivery.voices.clone();
+        for placed in self.log.since(self.delivery.shown.saturating_add(1)) {
+            self.sequencer.voices.note(placed.line.id(), placed.head.seq);
+        }
+        for id in members {
+            self.sequencer.followers.insert(*id, Follower::new(now));
+        }
+        self.standing = Standing::Leading(Leading { next_beat: now });
+        self.detector.suspicion = None;
+        self.announce(now, reason.into());
+        self.view_changed(now);
+        self.update_marks(now);
+        self.resend(now);
+        if self.quitting.is_some() {
+            self.tick_quit(now);
+        }
+    }
+
+    /// A member's rank, as we measure it.
+    pub(super) fn rank_of(&self, now: Instant, record: &MemberRecord, tenure: u64) -> Rank {
+        let id = record.id();
+        let lately = self.config.times.suspect * 2;
+        let heard = id == self.id()
+            || self
+                .sequencer
+                .followers
+                .get(&id)
+                .is_none_or(|follower| now.saturating_since(follower.patience) < lately);
+        let crashes = self.view.crashes.iter().find(|(version, _)| *version == record.facts.version);
+        Rank {
+            reach: if heard { Reach::Heard } else { Reach::Silent },
+            crashes: Reverse(crashes.map_or(0, |(_, count)| *count)),
+            tenure: Reverse(tenure),
+            capacity: 0,
+            id: Reverse(id),
+        }
+    }
+
+    /// Supernode: orders the members by rank; whether anything moved.
+    pub(super) fn rerank(&mut self, now: Instant) -> bool {
+        let own = self.id();
+        let mut entries = std::mem::take(&mut self.view.entries);
+        let before: Vec<(NodeId, Reach)> = entries.iter().map(|entry| (entry.record.id(), entry.rank.reach)).collect();
+        for entry in &mut entries {
+            entry.rank = self.rank_of(now, &entry.record, entry.rank.tenure.0);
+        }
+        entries.sort_by(|a, b| (b.record.id() == own).cmp(&(a.record.id() == own)).then_with(|| b.rank.cmp(&a.rank)));
+        let moved = !before.iter().copied().eq(entries.iter().map(|entry| (entry.record.id(), entry.rank.reach)));
+        self.view.entries = entries;
+        moved
+    }
+
+    /// Supernode: the view changed; everyone is told.
+    pub(super) fn view_changed(&mut self, now: Instant) {
+        self.rerank(now);
+        self.view.number = self.view.number.saturating_add(1);
+        self.view.invitations = self.door.invitations(now);
+        self.view.former = self.former.records();
+        for id in self.view.successors().collect::<Vec<_>>() {
+            self.send(id, RoomMessage::View(Box::new(self.view.clone())));
+        }
+        self.outputs.push_back(RoomOutput::Publish);
+    }
+
+    /// A view comes.
+    pub(super) fn on_view(&mut self, now: Instant, from: NodeId, view: View) {
+        if from != view.epoch.supernode || view.room != self.view.room || !self.knows(from) {
+            return self.alert("forged", format!("{from} sent a view in somebody else's place"));
+        }
+        if view.epoch == self.view.epoch {
+            let newer = view.number > self.view.number && matches!(self.standing, Standing::Following);
+            if newer && view.contains(self.id()) {
+                if let Err(error) = view.verify(Some(&self.view)) {
+                    return self.alert("forged", format!("{from} sent a view that is not in order: {error}"));
+                }
+                self.follow(now, view);
+            }
+            return;
+        }
+        let promised = matches!(&self.standing, Standing::Promised(promised) if promised.next == view.epoch)
+            || (self.detector.suspicion.is_some() && self.promises.contains(&view.epoch));
+        let handed = !matches!(self.standing, Standing::Leading(_) | Standing::Leaving(_) | Standing::Gone)
+            && view.proof.as_ref().is_some_and(|proof| proof.facts.next == view.epoch && self.is_sound(proof));
+        if !promised && !handed {
+            // A claimer that we reported to may open its view after we followed another.
+            if !self.promises.contains(&view.epoch) {
+                self.alert("forged", format!("{from} sent a view of an epoch that it does not lead"));
+            }
+            return self.say_hello(from);
+        }
+        let sound = view.epoch.counter > self.view.epoch.counter && view.contains(self.id());
+        if let Err(error) = view.verify(Some(&self.view)) {
+            return self.alert("forged", format!("{from} sent a view that is not in order: {error}"));
+        }
+        if !sound {
+            return;
+        }
+        let old = self.view.epoch.supernode;
+        let reason = view.reason.into();
+        let head = Head { seq: u64::MAX, ..view.base() };
+        self.settle(&view, head);
+        self.enter(now, view, reason);
+        if handed || reason == Succession::Quit {
+            self.send(old, RoomMessage::Moved(self.view.epoch));
+        }
+    }
+
+    /// Cuts our order off where the other history parts from it.
+    fn settle(&mut self, view: &View, head: Head) {
+        let common = common_line(&self.view.reigns, self.log.head(), &view.reigns, head);
+        self.log.truncate(common);
+        self.outbox.on_truncated(common);
+        self.delivery.shown = self.delivery.shown.min(common);
+        self.delivery.target = self.delivery.shown;
+    }
+
+    /// The same epoch, a newer view.
+    fn follow(&mut self, now: Instant, view: View) {
+        self.view = view;
+        for record in self.view.former.clone() {
+            self.former.add(now, record);
+        }
+        for id in self.view.ids().collect::<Vec<_>>() {
+            self.former.remove(id);
+        }
+        for state in self.view.invitations.clone() {
+            self.learn_invitation(now, state);
+        }
+        self.detector.retain(|id| self.links.contains(id) || self.view.contains(id));
+        self.outputs.push_back(RoomOutput::Publish);
+        self.keep_warm(now);
+        self.dirty.held = true;
+    }
+
+    /// Another epoch: we follow its supernode.
+    fn enter(&mut self, now: Instant, view: View, reason: Succession) {
+        let same = view.epoch == self.view.epoch;
+        self.standing = Standing::Following;
+        self.sequencer = Sequencer::default();
+        self.detector.suspicion = None;
+        self.last_counter = self.last_counter.max(view.epoch.counter);
+        self.view.epoch = view.epoch;
+        self.detector.on_heard(now, view.epoch.supernode);
+        self.delivery.held = None;
+        self.follow(now, view);
+        if !same {
+            self.announce(now, reason);
+        }
+        // The supernode before may not have heard of our invitations.
+        let (own, told) = (self.id(), self.view.invitations.iter().map(|state| state.id).collect::<BTreeSet<_>>());
+        for state in self.door.invitations(now) {
+            if state.by == own && !told.contains(&state.id) {
+                self.send(self.view.epoch.supernode, RoomMessage::Invite(state));
+            }
+        }
+        self.now = now;
+        self.flush_held();
+        self.resend(now);
+    }
+
+    /// Tells the user who leads.
+    pub(super) fn announce(&mut self, now: Instant, reason: Succession) {
+        let Epoch { counter: epoch, supernode: id } = self.view.epoch;
+        let me = id == self.id();
+        self.remember(now, reason);
+        if !me && matches!(reason, Succession::Joined | Succession::Merged) {
+            self.event(Event::Connected { supernode: id, epoch, path: Path::Direct });
+        }
+        self.event(Event::Supernode { id, epoch, me, reason });
+    }
+
+    /// We are let in.
+    pub(super) fn on_welcome(&mut self, now: Instant, from: NodeId, welcome: Welcome) {
+        let view = welcome.view;
+        let ours = view.room == self.view.room;
+        let awaited = self.expects_welcome(from, view.room)
+            || (ours && matches!(&self.standing, Standing::Promised(promised) if promised.next == view.epoch))
+            || (ours && view.epoch == self.view.epoch)
+            || (ours && self.promises.contains(&view.epoch) && !self.hears_supernode(now));
+        if !awaited || from != view.epoch.supernode {
+            return self.alert("forged", format!("{from} sent a welcome that nobody asked for"));
+        }
+        if matches!(self.standing, Standing::Leaving(_) | Standing::Gone) || self.quitting.is_some() {
+            return self.send(from, RoomMessage::Leave);
+        }
+        if let Err(error) = view.verify(ours.then_some(&self.view)) {
+            self.joining = None;
+            return self.alert("forged", format!("{from} sent a view that is not in order: {error}"));
+        }
+        if !view.contains(self.id()) || welcome.voices.len() > super::voices::MAX_VOICES {
+            return;
+        }
+        let reason = if !ours {
+            Succession::Joined
+        } else if self.expects_welcome(from, view.room) {
+            Succession::Merged
+        } else {
+            view.reason.into()
+        };
+        if self.joining.as_ref().is_some_and(|joining| joining.host == Some(from)) {
+            self.joining = None;
+        }
+        if ours {
+            self.lead_others_to(now, &view);
+            self.settle(&view, welcome.head);
+        } else {
+            self.move_out(now, &view);
+            self.delivery.history = welcome.head.seq;
+        }
+        self.delivery.inherited = Some((welcome.head.seq, welcome.voices));
+        self.enter(now, view, reason);
+        self.deliver();
+    }
+
+    /// Leaves the room we are in for good.
+    fn move_out(&mut self, now: Instant, view: &View) {
+        self.hand_over_and_go(now);
+        for id in self.view.ids().collect::<Vec<_>>() {
+            if id != self.id() && !view.contains(id) && self.links.contains(id) {
+                self.outputs.push_back(RoomOutput::Drop { id });
+            }
+        }
+        for id in self.door.retain_invitations(|_| false) {
+            self.outputs.push_back(RoomOutput::RemoveSecret { id: SecretId(id) });
+        }
+        self.former.clear();
+        self.promises.clear();
+        self.last_counter = 0;
+        self.outbox.clear();
+        self.log = Log::default();
+        self.delivery.shown = 0;
+        self.delivery.target = 0;
+        self.view.room = view.room;
+    }
+
+    /// Supernode of the smaller half: the members are told where to go.
+    fn lead_others_to(&mut self, _now: Instant, view: &View) {
+        if !matches!(self.standing, Standing::Leading(_)) {
+            return;
+        }
+        let Some(supernode) = view.record(view.epoch.supernode).cloned() else { return };
+        for id in self.view.successors().filter(|id| !view.contains(*id)).collect::<Vec<_>>() {
+            let facts = VoucherFacts {
+                room: view.room,
+                counter: view.epoch.counter,
+                joiner: id,
+                member: self.id(),
+                invitation: None,
+            };
+            let voucher = Voucher::sign(&self.identity, facts);
+            let merge = Merge { epoch: self.view.epoch, next: view.epoch, supernode: supernode.clone(), voucher };
+            self.send(id, RoomMessage::Merge(Box::new(merge)));
+        }
+    }
+
+    /// Our supernode has gone over to the other half.
+    pub(super) fn on_merge(&mut self, now: Instant, from: NodeId, merge: Merge) {
+        if from != self.view.epoch.supernode || merge.epoch != self.view.epoch || merge.supernode.verify().is_err() {
+            return self.alert("forged", format!("{from} wants to send us elsewhere"));
+        }
+        if matches!(self.standing, Standing::Following) {
+            self.go_back(now, &merge.supernode, Some(merge.voucher));
+        }
+    }
+
+    /// Somebody says where it belongs.
+    pub(super) fn on_hello(&mut self, now: Instant, from: NodeId, hello: Hello) {
+        if hello.room != self.view.room || hello.epoch == self.view.epoch || !self.knows(from) {
+            return;
+        }
+        let leader = hello.epoch.supernode;
+        match self.standing {
+            Standing::Leading(_) => {
+                if leader == self.id() {
+                    // It follows an epoch of ours that is over: it will come back by itself, we are what it looks for.
+                    self.say_hello(from);
+                    return;
+                }
+                if self.view.contains(from) && !self.former.contains(from) && hello.live.is_empty() {
+                    // One of ours that follows somebody else.
+                    self.drop_members(now, &BTreeSet::from([from]));
+                }
+                if from != leader {
+                    return self.seek_leader(leader);
+                }
+                self.weigh(now, from, &hello);
+            }
+            // Whoever hears its supernode stays; whoever lost it looks at every other that leads this room.
+            Standing::Following if self.detector.suspicion.is_some() && leader != self.id() => {
+                if let Some(record) = self.view.record(leader).or_else(|| self.former.record(leader)).cloned() {
+                    self.go_back(now, &record, None);
+                }
+            }
+            Standing::Following if leader == self.id() => self.say_hello(from),
+            _ => {}
+        }
+    }
+
+    /// Another leads this room too: we should speak to it.
+    fn seek_leader(&mut self, leader: NodeId) {
+        if self.links.contains(leader) {
+            self.say_hello(leader);
+        } else if let Some(record) = self.former.record(leader).or_else(|| self.view.record(leader)).cloned() {
+            self.dial_record(&record);
+        }
+    }
+
+    /// Two halves of a room met. The one where more members live leads; then the higher epoch. Of those that the other counts, only those
+    /// count that we know: nobody wins by making up members.
+    fn weigh(&mut self, now: Instant, from: NodeId, hello: &Hello) {
+        let known = hello.live.iter().filter(|id| self.knows(**id)).collect::<BTreeSet<_>>().len();
+        let live = self.live().len();
+        if (known, hello.epoch) > (live, self.view.epoch) {
+            let record = self.links.get(from).map(|link| link.record.clone());
+            if let Some(record) = record {
+                self.go_back(now, &record, None);
+            }
+        } else if self.said_hello.is_none_or(|at| now.saturating_since(at) >= self.config.times.heartbeat) {
+            self.said_hello = Some(now);
+            self.say_hello(from);
+        }
+    }
+
+    /// Supernode, every heartbeat: who was silent for too long is lost.
+    pub(super) fn drop_lost(&mut self, now: Instant) {
+        let times = self.config.times;
+        let lost: BTreeSet<NodeId> = self
+            .sequencer
+            .followers
+            .iter()
+            .filter(|(id, follower)| {
+                let patience = if self.links.contains(**id) { times.member } else { times.unlinked };
+                now.saturating_since(follower.patience) >= patience
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        if !lost.is_empty() {
+            self.drop_members(now, &lost);
+        } else if self.rerank(now) {
+            self.view_changed(now);
+        }
+    }
+
+    fn drop_members(&mut self, now: Instant, lost: &BTreeSet<NodeId>) {
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.view.entries).into_iter().partition(|entry| lost.contains(&entry.record.id()));
+        self.view.entries = kept;
+        for entry in gone {
+            self.sequencer.followers.remove(&entry.record.id());
+            self.former.add(now, entry.record);
+        }
+        // What only we hold is not safe: whoever comes back has to get it.
+        self.sequencer.provisional = self.view.entries.len() == 1;
+        self.view_changed(now);
+        self.update_marks(now);
+    }
+
+    /// A member's record changed.
+    pub(super) fn on_record(&mut self, now: Instant, from: NodeId, record: MemberRecord) {
+        if !matches!(self.standing, Standing::Leading(_)) || record.id() != from || record.verify().is_err() {
+            return;
+        }
+        if let Some(entry) = self.view.entries.iter_mut().find(|entry| entry.record.id() == from)
+            && entry.record.facts.sequence < record.facts.sequence
+        {
+            entry.record = record;
+            self.view_changed(now);
+        }
+    }
+}

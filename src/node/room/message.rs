@@ -1,0 +1,371 @@
+//! What members say to each other. Every message travels over a link that proved who sends it; what must be believed at third hand
+//! carries a signature besides.
+
+use super::epoch::{ChainHash, Epoch, Head, RoomId};
+use super::line::{Line, Placed, Voice};
+use super::view::View;
+use crate::node::identity::{Identity, NodeId};
+use crate::node::record::{MemberRecord, Signature};
+use crate::node::wire;
+use serde::{Deserialize, Serialize};
+
+const VOUCHER_DOMAIN: &str = "anjer 2026 voucher";
+const HAND_OVER_DOMAIN: &str = "anjer 2026 hand-over";
+const CLAIM_DOMAIN: &str = "anjer 2026 claim";
+
+/// Everything that is said about the room. The first five may come from anyone, the rest only from members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoomMessage {
+    /// Either side, when a link comes up, and leaders of two halves of a room now and then: where I belong.
+    Hello(Hello),
+    /// Let me in.
+    Join(Join),
+    /// You are in.
+    Welcome(Box<Welcome>),
+    /// The room's door answers, without letting in.
+    Answer(Answer),
+    /// I go.
+    Leave,
+
+    /// Supernode: the members, in order of succession.
+    View(Box<View>),
+    /// Supernode: lines in their places, in order. Also the answer to `Fetch`.
+    Lines(Lines),
+    /// Supernode, every heartbeat: how far we are.
+    Beat(Beat),
+    /// Supernode: I go, this one follows.
+    HandOver(HandOver),
+    /// Supernode of the smaller half of a room that was split: everybody go there.
+    Merge(Box<Merge>),
+
+    /// To the supernode: this is said.
+    Say(Say),
+    /// To the supernode, on every line and heartbeat: I hold everything up to here.
+    Held(Held),
+    /// To the supernode: my record changed.
+    Record(Box<MemberRecord>),
+    /// To the supernode: I invited someone.
+    Invite(InvitationState),
+    /// To the supernode that handed over: I follow the next one.
+    Moved(Epoch),
+
+    /// Do you hear the supernode of this epoch?
+    Ask(Epoch),
+    /// The answer: how long ago it was heard, in milliseconds; `None` if not since it is supernode.
+    Verdict(Verdict),
+    /// The supernode is lost, I follow.
+    Claim(Claim),
+    /// To a claimer: I lost it too; this is what I hold. I take nothing from the old supernode any more.
+    Report(Report),
+    /// To a claimer: the supernode lives.
+    Alive(Epoch),
+    /// A claimer that was told so gives up: everything is as before.
+    Abandon(Epoch),
+    /// Send me these lines.
+    Fetch(Fetch),
+}
+
+/// Where a node belongs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Its room.
+    pub room: RoomId,
+    /// The epoch it is in.
+    pub epoch: Epoch,
+    /// If it leads: the members that answered it lately, itself too. Else empty.
+    pub live: Vec<NodeId>,
+}
+
+/// A request to be let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// The protocol that is spoken.
+    pub version: u16,
+    /// Who asks.
+    pub record: MemberRecord,
+    /// The room it is about, if the joiner knows one: from a ticket, or because it was a member.
+    pub room: Option<RoomId>,
+    /// A member's word for the joiner.
+    pub voucher: Option<Voucher>,
+}
+
+/// A member's word, to the supernode, that someone may come in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Voucher {
+    /// What is signed.
+    pub facts: VoucherFacts,
+    /// By `facts.member`.
+    pub signature: Signature,
+}
+
+/// The part of a [`Voucher`] that is signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoucherFacts {
+    /// Into which room.
+    pub room: RoomId,
+    /// The counter of the epoch it was given in: it is worth nothing a few epochs later.
+    pub counter: u64,
+    /// Who may come in.
+    pub joiner: NodeId,
+    /// Who says so.
+    pub member: NodeId,
+    /// The invitation that the joiner proved to have.
+    pub invitation: Option<[u8; 16]>,
+}
+
+impl Voucher {
+    /// Our word.
+    pub fn sign(identity: &Identity, facts: VoucherFacts) -> Self {
+        let signature = Signature(identity.sign(VOUCHER_DOMAIN, &wire::encode(&facts)));
+        Self { facts, signature }
+    }
+
+    /// Whether the member it names signed it.
+    pub fn verify(&self) -> bool {
+        self.facts.member.verify(VOUCHER_DOMAIN, &wire::encode(&self.facts), &self.signature.0)
+    }
+}
+
+/// What a newcomer needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The members, the newcomer among them.
+    pub view: View,
+    /// How far the order goes. The lines up to there follow, as far as they are kept.
+    pub head: Head,
+    /// The highest line of each voice that is in the order: so that repeats are known.
+    pub voices: Vec<(Voice, u64)>,
+}
+
+/// What a door says without opening.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The people inside were asked.
+    Waiting,
+    /// Ask again in a moment.
+    Busy,
+    /// The supernode is this one; here is my word for you.
+    Redirect(Box<MemberRecord>, Box<Voucher>),
+    /// No.
+    Refused(Refusal),
+}
+
+/// Why a door stays shut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// This room speaks that protocol.
+    Version(u16),
+    /// Somebody else used that invitation.
+    InvitationUsed,
+    /// No such invitation, or it expired.
+    InvitationUnknown,
+    /// Not the room that was asked for.
+    WrongRoom,
+    /// The room is full.
+    Full,
+    /// Too many are waiting at the door.
+    Crowded,
+    /// What the joiner sent is not in order.
+    Malformed,
+}
+
+/// Lines, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lines {
+    /// The epoch of whoever sends them.
+    pub epoch: Epoch,
+    /// The hash before the first of them, so that someone who lacks what came before can start here.
+    pub before: ChainHash,
+    /// The lines, their places consecutive. At most [`MAX_LINES`].
+    pub lines: Vec<Placed>,
+}
+
+/// Lines in one message, at most.
+pub const MAX_LINES: usize = 64;
+
+/// How far the room is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// The supernode's epoch.
+    pub epoch: Epoch,
+    /// The view's number.
+    pub number: u64,
+    /// The last line in the order.
+    pub head: Head,
+    /// Lines up to here are to be shown.
+    pub shown: u64,
+    /// Lines up to here are safe: authors need not keep them.
+    pub stable: u64,
+}
+
+/// The supernode goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandOver {
+    /// What is signed.
+    pub facts: HandOverFacts,
+    /// By the supernode that goes.
+    pub signature: Signature,
+}
+
+/// The part of a [`HandOver`] that is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandOverFacts {
+    /// Of which room.
+    pub room: RoomId,
+    /// The epoch that ends.
+    pub epoch: Epoch,
+    /// The epoch that begins.
+    pub next: Epoch,
+    /// The last line of the old epoch.
+    pub head: Head,
+}
+
+impl HandOver {
+    /// Only the supernode of `facts.epoch` can.
+    pub fn sign(identity: &Identity, facts: HandOverFacts) -> Self {
+        Self { facts, signature: Signature(identity.sign(HAND_OVER_DOMAIN, &wire::encode(&facts))) }
+    }
+
+    /// Whether the supernode of the old epoch signed it.
+    pub fn verify(&self) -> bool {
+        self.facts.epoch.supernode.verify(HAND_OVER_DOMAIN, &wire::encode(&self.facts), &self.signature.0)
+    }
+}
+
+/// The way to the other half of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// The epoch that ends.
+    pub epoch: Epoch,
+    /// The epoch to join.
+    pub next: Epoch,
+    /// Who leads there.
+    pub supernode: MemberRecord,
+    /// Its word for the receiver.
+    pub voucher: Voucher,
+}
+
+/// Something is said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Say {
+    /// The line.
+    pub line: Line,
+    /// The counter of the oldest line that its author still keeps. The next line after a gap is in order only if everything
+    /// before it is known to be safe.
+    pub oldest: u64,
+}
+
+/// What a member holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The epoch it follows.
+    pub epoch: Epoch,
+    /// The number of the view it has.
+    pub number: u64,
+    /// It holds everything up to here.
+    pub seq: u64,
+}
+
+/// An invitation, as every member knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationState {
+    /// Its public name.
+    pub id: [u8; 16],
+    /// What the invited prove to know.
+    pub secret: [u8; 32],
+    /// Who gave it.
+    pub by: NodeId,
+    /// Milliseconds until it expires, when this was sent: members share no clock.
+    pub remaining_ms: u64,
+    /// Who came in with it.
+    pub used_by: Option<NodeId>,
+}
+
+/// How a witness hears the supernode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Which supernode.
+    pub epoch: Epoch,
+    /// How long ago, in milliseconds.
+    pub heard_ms: Option<u64>,
+}
+
+/// Someone takes over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// What is signed.
+    pub facts: ClaimFacts,
+    /// By the supernode of the epoch that is to begin.
+    pub signature: Signature,
+}
+
+/// The part of a [`Claim`] that is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimFacts {
+    /// Of which room.
+    pub room: RoomId,
+    /// The epoch whose supernode is lost.
+    pub epoch: Epoch,
+    /// The epoch that is to begin.
+    pub next: Epoch,
+}
+
+impl Claim {
+    /// Our claim.
+    pub fn sign(identity: &Identity, facts: ClaimFacts) -> Self {
+        Self { facts, signature: Signature(identity.sign(CLAIM_DOMAIN, &wire::encode(&facts))) }
+    }
+
+    /// Whether the one who is to lead signed it.
+    pub fn verify(&self) -> bool {
+        self.facts.next.supernode.verify(CLAIM_DOMAIN, &wire::encode(&self.facts), &self.signature.0)
+    }
+}
+
+/// What a survivor holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The claim that this answers.
+    pub next: Epoch,
+    /// The last line it holds.
+    pub head: Head,
+}
+
+/// A wish for lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// The claim or epoch it is for.
+    pub epoch: Epoch,
+    /// The first place.
+    pub from: u64,
+    /// The last place.
+    pub to: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_vouchers_and_hand_overs_are_worth_only_their_signature() {
+        let (ann, bob, room) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]), RoomId([0; 16]));
+        let (epoch, next) = (Epoch { counter: 1, supernode: ann.id() }, Epoch { counter: 2, supernode: bob.id() });
+        let claim = ClaimFacts { room, epoch, next };
+        assert!(Claim::sign(&bob, claim).verify());
+        assert!(!Claim::sign(&ann, claim).verify());
+        let hand_over = HandOverFacts { room, epoch, next, head: Head::default() };
+        assert!(HandOver::sign(&ann, hand_over).verify());
+        assert!(!HandOver::sign(&bob, hand_over).verify());
+        let facts = VoucherFacts { room, counter: 1, joiner: NodeId([9; 32]), member: bob.id(), invitation: None };
+        assert!(Voucher::sign(&bob, facts.clone()).verify());
+        assert!(!Voucher::sign(&ann, facts).verify());
+    }
+
+    #[test]
+    fn a_message_survives_the_wire() {
+        let ann = Identity::from_seed(&[1; 32]);
+        let record = MemberRecord::sign(&ann, "ann", &[], 1);
+        let message = RoomMessage::Join(Join { version: 1, record, room: None, voucher: None });
+        assert_eq!(wire::decode::<RoomMessage>(&wire::encode(&message), 10_000), Ok(message));
+    }
+}

@@ -1,0 +1,60 @@
+//! The room: who is in it, who leads, what was said, in one order for everyone, whoever dies.
+//!
+//! [`Room`] is one node's part in it, a value over abstract links: it knows node ids and messages, no MRT, no sockets, no addresses but
+//! those in records. Links are authenticated, reliable and ordered; they come up and go down. After any call, drain
+//! [`poll_output`](Room::poll_output), then wait for [`poll_timeout`](Room::poll_timeout).
+//!
+//! ```text
+//!             a line of chat                              the supernode dies
+//!  author ── Say ──▶ supernode                      member ── Ask ──▶ witnesses, ◀── Verdict
+//!                      │ place, sign                first in line ── Claim ──▶ survivors, ◀── Report
+//!     members ◀─ Lines ┤                                          ── Fetch ──▶ whoever holds more, ◀── Lines
+//!        └── Held ────▶│ the first successor has it               ── View ───▶ everyone, ◀── Held, Say again
+//!     members ◀─ Beat ─┘ show it
+//! ```
+//!
+//! Reading order: [`epoch`], [`line`], [`view`], [`rank`], [`message`] (the words); `log`, `voices` (the order);
+//! `author`, `sequencer`, `delivery` (a line's way); `door`, `admission`, `joining` (coming in); `membership` (changing views);
+//! `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other again); `room` (the list of parts).
+//!
+//! What is promised: every member shows the same lines in the same order, once; an author's lines in the order they were said; nothing
+//! that was shown is lost as long as one of those who held it survives. Two halves of a split room go on apart; when they meet, the
+//! smaller joins the larger, and what each said meanwhile stays its own history, except that what someone said all alone is said again.
+//!
+//! Left out so far: a view is not proven by its members' signatures, so that a *member* can claim that others follow it; views are sent
+//! whole, not as differences; members that reach each other only through a third are not relayed.
+
+pub mod config;
+pub mod epoch;
+pub mod line;
+pub mod message;
+pub mod output;
+pub mod rank;
+pub mod view;
+
+mod admission;
+mod author;
+mod delivery;
+mod detector;
+mod door;
+mod former;
+mod handover;
+mod joining;
+mod links;
+mod log;
+mod membership;
+mod room;
+mod sequencer;
+mod takeover;
+mod voices;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{RoomConfig, Times};
+pub use epoch::{ChainHash, Epoch, Head, RoomId};
+pub use message::RoomMessage;
+pub use output::{DialFailure, DialNumber, DialTo, Host, Invitation, Invited, LinkDown, LinkedPeer, RoomOutput};
+pub use rank::Rank;
+pub use room::Room;
+pub use view::View;

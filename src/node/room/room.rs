@@ -1,0 +1,423 @@
+//! The room as its parts, and the verbs over all of them.
+
+use super::author::Outbox;
+use super::config::RoomConfig;
+use super::delivery::Delivery;
+use super::detector::Detector;
+use super::door::Door;
+use super::epoch::{Epoch, Head, RoomId};
+use super::former::Former;
+use super::handover::{Inheriting, Leaving};
+use super::joining::Joining;
+use super::links::Links;
+use super::log::Log;
+use super::message::RoomMessage;
+use super::output::{DialFailure, DialNumber, LinkDown, LinkedPeer, RoomOutput};
+use super::rank::{Rank, Reach};
+use super::sequencer::Sequencer;
+use super::takeover::{Claiming, Promised};
+use super::view::{Entry, Reason, Reign, View};
+use crate::mrt::SecretId;
+use crate::node::api::{Election, ErrorCode, Event, RankExplained, Succession};
+use crate::node::identity::{Identity, NodeId};
+use crate::node::record::MemberRecord;
+use crate::time::Instant;
+use core::cmp::Reverse;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Elections that `W` shows, at most.
+pub const MAX_ELECTIONS: usize = 32;
+
+/// One node's part in a room.
+#[derive(Debug)]
+pub struct Room {
+    pub(super) identity: Arc<Identity>,
+    pub(super) record: MemberRecord,
+    pub(super) config: RoomConfig,
+    pub(super) rng: StdRng,
+    /// Who is in the room, as the supernode says (or we do).
+    pub(super) view: View,
+    /// What we are in it.
+    pub(super) standing: Standing,
+    pub(super) links: Links,
+    pub(super) detector: Detector,
+    /// Who may come in.
+    pub(super) door: Door,
+    /// Where we want to get in.
+    pub(super) joining: Option<Joining>,
+    pub(super) former: Former,
+    /// What was said, in order.
+    pub(super) log: Log,
+    /// What we said.
+    pub(super) outbox: Outbox,
+    /// Who holds what; means something while we lead.
+    pub(super) sequencer: Sequencer,
+    /// What was shown.
+    pub(super) delivery: Delivery,
+    pub(super) history: VecDeque<Election>,
+    /// Epochs whose claimers we reported to.
+    pub(super) promises: VecDeque<Epoch>,
+    /// The highest counter of an epoch that we know of or claimed.
+    pub(super) last_counter: u64,
+    /// When the user wants to be gone.
+    pub(super) quitting: Option<Instant>,
+    /// When we last answered another leader of this room.
+    pub(super) said_hello: Option<Instant>,
+    pub(super) dirty: Dirty,
+    /// The time of the last call.
+    pub(super) now: Instant,
+    pub(super) outputs: VecDeque<RoomOutput>,
+}
+
+/// What we are in the room.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// Its supernode.
+    Leading(Leading),
+    /// A member like others, under a supernode that may be suspected.
+    Following,
+    /// We lost the supernode, reported to a claimer (or were handed over), and wait for its view.
+    Promised(Promised),
+    /// We lost the supernode and claim to follow it.
+    Claiming(Claiming),
+    /// The supernode named us, and we fetch what we lack.
+    Inheriting(Inheriting),
+    /// We led, named the next, and wait until everybody moved.
+    Leaving(Leaving),
+    /// We left.
+    Gone,
+}
+
+/// What exists only while we lead.
+#[derive(Clone, Copy, Debug)]
+pub struct Leading {
+    /// When the next heartbeat is due.
+    pub next_beat: Instant,
+}
+
+/// What is to be sent once the calls that caused it are through: one message for many causes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dirty {
+    /// Acknowledge to the supernode.
+    pub held: bool,
+    /// Tell the members how far we are.
+    pub beat: bool,
+}
+
+impl Room {
+    /// Opens a room of its own and leads it, in epoch 1.
+    pub fn new(
+        identity: Arc<Identity>,
+        record: MemberRecord,
+        config: RoomConfig,
+        now: Instant,
+        seed: [u8; 32],
+    ) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let mut room = [0; 16];
+        rng.fill_bytes(&mut room);
+        let start = rng.next_u64();
+        let id = identity.id();
+        let epoch = Epoch { counter: 1, supernode: id };
+        let rank = Rank { reach: Reach::Heard, crashes: Reverse(0), tenure: Reverse(1), capacity: 0, id: Reverse(id) };
+        let view = View {
+            room: RoomId(room),
+            epoch,
+            reason: Reason::First,
+            number: 1,
+            entries: vec![Entry { record: record.clone(), rank }],
+            reigns: vec![Reign { epoch, base: Head::default() }],
+            invitations: Vec::new(),
+            crashes: Vec::new(),
+            admitted: 1,
+            former: Vec::new(),
+            proof: None,
+        };
+        let mut room = Self {
+            identity,
+            record,
+            config,
+            rng,
+            view,
+            standing: Standing::Leading(Leading { next_beat: now }),
+            links: Links::default(),
+            detector: Detector::default(),
+            door: Door::default(),
+            joining: None,
+            former: Former::default(),
+            log: Log::default(),
+            outbox: Outbox::new(id, start, now),
+            sequencer: Sequencer::default(),
+            delivery: Delivery::default(),
+            history: VecDeque::new(),
+            promises: VecDeque::new(),
+            last_counter: 1,
+            quitting: None,
+            said_hello: None,
+            dirty: Dirty::default(),
+            now,
+            outputs: VecDeque::new(),
+        };
+        room.announce(now, Succession::First);
+        room.outputs.push_back(RoomOutput::Publish);
+        room
+    }
+
+    /// A link came up. What was sent over an earlier link to the same peer may be lost: what matters is said again.
+    pub fn handle_link_up(&mut self, now: Instant, peer: LinkedPeer) {
+        self.on_wake(now);
+        let id = peer.record.id();
+        if id == self.id() || matches!(self.standing, Standing::Gone) {
+            return;
+        }
+        let again = self.links.contains(id) && peer.dial.is_some();
+        self.links.insert(peer.clone());
+        self.on_heard(now, id);
+        if !again && let Some(follower) = self.sequencer.followers.get_mut(&id) {
+            follower.sent = None;
+        }
+        self.on_joining_link(now, &peer);
+        if self.knows(id) {
+            self.say_hello(id);
+        }
+        if id == self.view.epoch.supernode && matches!(self.standing, Standing::Following) {
+            self.dirty.held = true;
+            self.flush_held();
+            self.resend(now);
+        }
+        self.on_claim_link(id);
+        self.keep_warm(now);
+    }
+
+    /// A link is down, or will never come up.
+    pub fn handle_link_down(&mut self, now: Instant, id: NodeId, _why: LinkDown) {
+        self.on_wake(now);
+        if self.links.remove(id).is_none() {
+            return;
+        }
+        self.on_joining_link_down(id);
+        self.on_leaving_link_down(now, id);
+        if let Some(follower) = self.sequencer.followers.get_mut(&id) {
+            follower.sent = None;
+            follower.behind = follower.behind.or(Some(now));
+        }
+        if matches!(self.standing, Standing::Following) && id == self.view.epoch.supernode {
+            self.suspect(now);
+            self.tick_detector(now);
+        }
+        self.keep_warm(now);
+    }
+
+    /// A dial came to nothing.
+    pub fn handle_dial_failed(&mut self, now: Instant, dial: DialNumber, why: DialFailure) {
+        self.on_wake(now);
+        self.links.on_dial_failed(dial);
+        self.on_joining_dial_failed(dial, why);
+    }
+
+    /// A message came over the link to `from`, which proved to hold that key.
+    pub fn handle_message(&mut self, now: Instant, from: NodeId, message: RoomMessage) {
+        self.on_wake(now);
+        if !self.links.contains(from) || matches!(self.standing, Standing::Gone) {
+            return;
+        }
+        self.on_heard(now, from);
+        match message {
+            RoomMessage::Hello(hello) => self.on_hello(now, from, hello),
+            RoomMessage::Join(join) => self.on_join(now, from, join),
+            RoomMessage::Welcome(welcome) => self.on_welcome(now, from, *welcome),
+            RoomMessage::Answer(answer) => self.on_answer(now, from, answer),
+            RoomMessage::Leave => self.on_leave(now, from),
+            // Of strangers nothing else is listened to; those who were members may not know that they are not.
+            _ if !self.knows(from) => {}
+            RoomMessage::View(view) => self.on_view(now, from, *view),
+            RoomMessage::Lines(lines) => self.on_lines(now, from, lines),
+            RoomMessage::Beat(beat) => self.on_beat(now, from, beat),
+            RoomMessage::HandOver(hand_over) => self.on_hand_over(now, from, hand_over),
+            RoomMessage::Merge(merge) => self.on_merge(now, from, *merge),
+            RoomMessage::Say(say) => self.on_say(now, from, say),
+            RoomMessage::Held(held) => self.on_held(now, from, held),
+            RoomMessage::Record(record) => self.on_record(now, from, *record),
+            RoomMessage::Invite(state) => self.on_invite(now, from, state),
+            RoomMessage::Moved(next) => self.on_moved(now, from, next),
+            RoomMessage::Ask(epoch) => self.on_ask(now, from, epoch),
+            RoomMessage::Verdict(verdict) => self.on_verdict(now, from, verdict),
+            RoomMessage::Claim(claim) => self.on_claim(now, from, claim),
+            RoomMessage::Report(report) => self.on_report(now, from, report),
+            RoomMessage::Alive(epoch) => self.on_alive(now, from, epoch),
+            RoomMessage::Abandon(next) => self.on_abandon(now, from, next),
+            RoomMessage::Fetch(fetch) => self.on_fetch(from, fetch),
+        }
+    }
+
+    /// The time that [`poll_timeout`](Self::poll_timeout) named has come. Harmless when called early.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.on_wake(now);
+        if matches!(self.standing, Standing::Gone) {
+            return;
+        }
+        for id in self.door.expire(now) {
+            self.outputs.push_back(RoomOutput::RemoveSecret { id: SecretId(id) });
+        }
+        self.tick_joining(now);
+        self.tick_leading(now);
+        self.tick_detector(now);
+        self.tick_takeover(now);
+        self.tick_author(now);
+        self.tick_quit(now);
+        self.keep_warm(now);
+    }
+
+    fn tick_leading(&mut self, now: Instant) {
+        let Standing::Leading(leading) = &mut self.standing else { return };
+        if now >= leading.next_beat {
+            leading.next_beat = now + self.config.times.heartbeat;
+            self.dirty.beat = true;
+            self.drop_lost(now);
+            self.seek_former(now);
+        }
+        self.update_marks(now);
+    }
+
+    fn tick_author(&mut self, now: Instant) {
+        if self.next_resend().is_some_and(|due| now >= due) {
+            self.resend(now);
+        }
+    }
+
+    fn next_resend(&self) -> Option<Instant> {
+        let waits = matches!(self.standing, Standing::Following) && self.outbox.unplaced().next().is_some();
+        waits.then(|| self.outbox.sent + self.config.times.resend)
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let beat = match &self.standing {
+            Standing::Gone => return None,
+            Standing::Leading(leading) => Some(leading.next_beat),
+            _ => None,
+        };
+        let pass_over = beat.and_then(|_| self.next_pass_over());
+        let joining = self.joining.as_ref().map(Joining::next);
+        let due = [
+            beat,
+            pass_over,
+            joining,
+            self.next_detection(),
+            self.next_takeover(),
+            self.next_resend(),
+            self.next_quit(),
+            self.door.next_expiry(),
+            self.links.next_attempt(),
+        ];
+        due.into_iter().flatten().min()
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<RoomOutput> {
+        if self.outputs.is_empty() {
+            self.flush_held();
+            self.flush_beat();
+        }
+        self.outputs.pop_front()
+    }
+
+    /// Every verb begins here. If we were due long ago our own machine stood still: then we suspect ourselves first, and everyone else
+    /// gets the time that we missed.
+    pub(super) fn on_wake(&mut self, now: Instant) {
+        let late = self.poll_timeout().is_some_and(|due| now.saturating_since(due) >= self.config.times.freeze);
+        self.now = self.now.max(now);
+        if !late {
+            return;
+        }
+        self.detector.on_freeze(now);
+        for follower in self.sequencer.followers.values_mut() {
+            follower.patience = now;
+            follower.behind = follower.behind.map(|_| now);
+        }
+        if let Standing::Promised(promised) = &mut self.standing {
+            promised.since = now;
+        }
+    }
+
+    /// `W`: every member's rank with all its terms, and the last elections.
+    pub fn why(&self) -> (Vec<RankExplained>, Vec<Election>) {
+        let explain = |(rank, entry): (usize, &Entry)| {
+            let mut terms = entry.rank.terms();
+            if rank == 0 {
+                terms.insert(0, "leads".to_owned());
+            }
+            RankExplained { id: entry.record.id(), rank, terms }
+        };
+        (self.view.entries.iter().enumerate().map(explain).collect(), self.history.iter().cloned().collect())
+    }
+
+    /// Our own record changed: its sequence is higher than that of the one before.
+    pub fn update_record(&mut self, now: Instant, record: MemberRecord) {
+        self.on_wake(now);
+        self.record = record.clone();
+        let (own, supernode) = (self.id(), self.view.epoch.supernode);
+        if matches!(self.standing, Standing::Leading(_)) {
+            if let Some(entry) = self.view.entries.iter_mut().find(|entry| entry.record.id() == own) {
+                entry.record = record;
+            }
+            self.view_changed(now);
+        } else {
+            self.send(supernode, RoomMessage::Record(Box::new(record)));
+        }
+    }
+
+    /// The room as we know it: epoch, members in order of succession, their records and ranks.
+    pub const fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Who we are.
+    pub fn id(&self) -> NodeId {
+        self.identity.id()
+    }
+
+    /// Whether we lead.
+    pub const fn is_supernode(&self) -> bool {
+        matches!(self.standing, Standing::Leading(_))
+    }
+
+    /// Whether that key is a member of the room, ourselves too.
+    pub fn is_member(&self, id: NodeId) -> bool {
+        self.view.contains(id)
+    }
+
+    /// Whether it is a member, or was one until it was lost.
+    pub(super) fn knows(&self, id: NodeId) -> bool {
+        self.view.contains(id) || self.former.contains(id)
+    }
+
+    pub(super) fn send(&mut self, to: NodeId, message: RoomMessage) {
+        if self.links.contains(to) {
+            self.outputs.push_back(RoomOutput::Send { to, message });
+        }
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.outputs.push_back(RoomOutput::Event(event));
+    }
+
+    pub(super) fn error(&mut self, command: Option<char>, code: ErrorCode, message: &str) {
+        self.event(Event::Error { command, code, message: message.to_owned() });
+    }
+
+    pub(super) fn alert(&mut self, code: &'static str, message: String) {
+        self.event(Event::Alert { code, message });
+    }
+
+    pub(super) fn remember(&mut self, now: Instant, reason: Succession) {
+        let Epoch { counter: epoch, supernode } = self.view.epoch;
+        self.history.push_back(Election { epoch, supernode, reason, at_ms: now.as_millis() });
+        while self.history.len() > MAX_ELECTIONS {
+            self.history.pop_front();
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The supernode's side of the order: gives each line its place, once, and knows who holds it.
+
+use super::line::Line;
+use super::message::{Beat, Held, Lines, MAX_LINES, RoomMessage, Say};
+use super::room::{Room, Standing};
+use super::voices::Voices;
+use crate::node::identity::NodeId;
+use crate::node::room::line::Placed;
+use crate::time::Instant;
+use std::collections::BTreeMap;
+
+/// Successors that hold a line before it counts as safe.
+pub const STABLE_COPIES: usize = 3;
+
+/// What the supernode keeps.
+#[derive(Clone, Debug, Default)]
+pub struct Sequencer {
+    /// What has a place, of each voice.
+    pub voices: Voices,
+    /// The members but ourselves.
+    pub followers: BTreeMap<NodeId, Follower>,
+    /// Lines up to here are shown: the first successor holds them.
+    pub shown: u64,
+    /// Lines up to here are safe.
+    pub stable: u64,
+    /// Whether we are alone because the others were lost: then nothing is safe until somebody else has it.
+    pub provisional: bool,
+}
+
+/// How far a member is.
+#[derive(Clone, Copy, Debug)]
+pub struct Follower {
+    /// It holds everything up to here.
+    pub held: u64,
+    /// Lines up to here were sent over the link that stands. `None`: it has to say first what it holds.
+    pub sent: Option<u64>,
+    /// When it last said, in this epoch, what it holds; `None`: not yet.
+    pub answered: Option<Instant>,
+    /// Since when we listen for it: silence is counted from here.
+    pub patience: Instant,
+    /// Since when there is something that it does not hold.
+    pub behind: Option<Instant>,
+}
+
+impl Follower {
+    /// A member that has said nothing yet.
+    pub const fn new(now: Instant) -> Self {
+        Self { held: 0, sent: None, answered: None, patience: now, behind: None }
+    }
+}
+
+impl Room {
+    /// Gives a line its place behind the last, unless it has one, and sends it to everyone.
+    pub(super) fn place(&mut self, now: Instant, line: Line) {
+        let id = line.id();
+        let last = self.log.head();
+        if !self.sequencer.voices.note(id, last.seq.saturating_add(1)) {
+            return;
+        }
+        let placed = Placed::place(&self.identity, self.view.epoch, last, line);
+        let seq = placed.head.seq;
+        if !self.log.push(placed.clone()) {
+            return;
+        }
+        self.outbox.on_placed(id, seq);
+        let lines = Lines { epoch: self.view.epoch, before: last.chain, lines: vec![placed] };
+        let mut receivers = Vec::new();
+        for (member, follower) in &mut self.sequencer.followers {
+            follower.behind = follower.behind.or(Some(now));
+            if follower.sent == Some(last.seq) {
+                follower.sent = Some(seq);
+                receivers.push(*member);
+            }
+        }
+        for member in receivers {
+            self.send(member, RoomMessage::Lines(lines.clone()));
+        }
+        self.update_marks(now);
+    }
+
+    /// A member says something.
+    pub(super) fn on_say(&mut self, now: Instant, from: NodeId, say: Say) {
+        if !matches!(self.standing, Standing::Leading(_)) || !self.view.contains(from) {
+            return;
+        }
+        if say.line.author() != from || !say.line.verify(self.view.room) {
+            return self.alert("forged", format!("{from} sent a line that is not its own"));
+        }
+        let id = say.line.id();
+        let highest = self.sequencer.voices.highest(id.voice);
+        // Its own order: after a gap only if everything before it is known to be safe elsewhere.
+        if id.counter == highest.saturating_add(1) || (id.counter > highest && id.counter <= say.oldest) {
+            self.place(now, say.line);
+        }
+    }
+
+    /// A member holds what it says.
+    pub(super) fn on_held(&mut self, now: Instant, from: NodeId, held: Held) {
+        if !matches!(self.standing, Standing::Leading(_)) {
+            return;
+        }
+        if held.epoch != self.view.epoch {
+            if self.knows(from) {
+                self.say_hello(from);
+            }
+            return;
+        }
+        let head = self.log.head().seq;
+        let Some(follower) = self.sequencer.followers.get_mut(&from) else {
+            // It was silent for so long that it was taken for lost, and did not notice.
+            return self.readmit(now, from);
+        };
+        let seq = held.seq.min(head);
+        if seq > follower.held || seq == head {
+            follower.behind = (seq < head).then_some(now);
+        }
+        follower.held = follower.held.max(seq);
+        follower.answered = Some(now);
+        follower.patience = now;
+        let stalled = follower.behind.is_some_and(|since| now.saturating_since(since) > self.config.times.resend);
+        let fresh = follower.sent.is_none();
+        if fresh || stalled {
+            follower.sent = Some(head);
+            follower.held = seq;
+            follower.behind = (seq < head).then_some(now);
+            if held.number < self.view.number {
+                self.send(from, RoomMessage::View(Box::new(self.view.clone())));
+            }
+            self.send_lines(from, seq.saturating_add(1), head);
+            self.dirty.beat = true;
+        }
+        self.update_marks(now);
+    }
+
+    /// Lines `from..=to`, as far as they are kept, in messages of bounded size.
+    pub(super) fn send_lines(&mut self, member: NodeId, from: u64, to: u64) {
+        let lines: Vec<Placed> = self.log.since(from).take_while(|placed| placed.head.seq <= to).cloned().collect();
+        for chunk in lines.chunks(MAX_LINES) {
+            let Some(before) = chunk.first().and_then(|first| self.log.chain_at(first.head.seq.saturating_sub(1)))
+            else {
+                continue;
+            };
+            let lines = Lines { epoch: self.view.epoch, before, lines: chunk.to_vec() };
+            self.send(member, RoomMessage::Lines(lines));
+        }
+    }
+
+    /// Works out what may be shown and what is safe.
+    pub(super) fn update_marks(&mut self, now: Instant) {
+        let head = self.log.head().seq;
+        let (shown, stable) = match self.view.entries.len() {
+            0 | 1 => (head, if self.sequencer.provisional { self.sequencer.stable } else { head }),
+            members => {
+                let first =
+                    self.view.successors().filter_map(|id| self.sequencer.followers.get(&id)).find(|follower| {
+                        !follower.behind.is_some_and(|since| now.saturating_since(since) >= self.config.times.pass_over)
+                    });
+                let mut held: Vec<u64> = self.sequencer.followers.values().map(|follower| follower.held).collect();
+                held.sort_unstable_by(|a, b| b.cmp(a));
+                let stable = held.get(STABLE_COPIES.min(members - 1) - 1).copied().unwrap_or(0);
+                (first.map_or(0, |follower| follower.held), stable)
+            }
+        };
+        let stable = stable.min(shown.max(self.sequencer.shown));
+        if shown > self.sequencer.shown || stable > self.sequencer.stable {
+            self.sequencer.shown = self.sequencer.shown.max(shown);
+            self.sequencer.stable = self.sequencer.stable.max(stable);
+            self.dirty.beat = true;
+            self.delivery.target = self.delivery.target.max(self.sequencer.shown);
+            self.deliver();
+            self.outbox.on_stable(self.sequencer.stable);
+        }
+    }
+
+    /// When the next successor is to be passed over.
+    pub(super) fn next_pass_over(&self) -> Option<Instant> {
+        if self.sequencer.shown >= self.log.head().seq {
+            return None;
+        }
+        let times = self.config.times;
+        let due = self.sequencer.followers.values().filter_map(|follower| follower.behind);
+        due.map(|since| since + times.pass_over).filter(|due| *due > self.now).min()
+    }
+
+    /// Tells everyone how far we are.
+    pub(super) fn flush_beat(&mut self) {
+        if std::mem::take(&mut self.dirty.beat) && matches!(self.standing, Standing::Leading(_)) {
+            let beat = Beat {
+                epoch: self.view.epoch,
+                number: self.view.number,
+                head: self.log.head(),
+                shown: self.sequencer.shown,
+                stable: self.sequencer.stable,
+            };
+            for member in self.view.successors().collect::<Vec<_>>() {
+                self.send(member, RoomMessage::Beat(beat));
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Losing a supernode, and finding each other again.
+
+use super::{World, check};
+use crate::node::api::{Event, Succession};
+
+fn successions(world: &World, who: usize) -> Vec<Succession> {
+    let reasons = world.peers[who].events.iter().filter_map(|event| match event {
+        Event::Supernode { reason, .. } => Some(*reason),
+        _ => None,
+    });
+    reasons.collect()
+}
+
+#[test]
+fn when_the_supernode_quits_no_line_is_lost_and_nobody_is_told_an_error() {
+    let mut world = World::room_of(30, 4);
+    for number in 0..10 {
+        (0..4).for_each(|who| world.say(who, &format!("{who}/{number}")));
+        if number == 5 {
+            world.quit(0);
+        }
+        world.run(3);
+    }
+    world.run(1000);
+    assert_eq!(world.assert_leader(), 1);
+    // What the one who quit said after it quit is nobody's; everything else is everywhere.
+    let others = |lines: Vec<String>| lines.into_iter().filter(|text| !text.starts_with("0/")).collect::<Vec<_>>();
+    assert_eq!(others(world.lines(1)).len(), 30);
+    assert_eq!(world.lines(2), world.lines(1));
+    assert_eq!(world.lines(3), world.lines(1));
+    assert!((0..6).all(|number| world.lines(1).contains(&format!("0/{number}"))));
+    for who in 1..4 {
+        assert!(world.errors(who).is_empty(), "{:?}", world.errors(who));
+        assert_eq!(successions(&world, who).last(), Some(&Succession::Quit));
+    }
+    assert!(world.peers[0].left);
+    check(&world).unwrap();
+}
+
+#[test]
+fn a_supernode_that_quits_is_gone_within_a_round_trip_or_so_if_all_are_well() {
+    let mut world = World::room_of(31, 3);
+    world.quit(0);
+    world.run(60);
+    assert!(world.peers[0].left);
+    world.say(2, "next");
+    world.run(100);
+    assert_eq!((world.lines(1), world.lines(2)), (vec!["next".to_owned()], vec!["next".to_owned()]));
+}
+
+#[test]
+fn a_supernode_that_quits_under_a_frozen_first_successor_names_another() {
+    let mut world = World::room_of(32, 4);
+    world.pause(1);
+    world.run(2500);
+    world.quit(0);
+    world.run(3000);
+    assert!(world.peers[0].left);
+    assert_eq!(world.assert_leader(), 2);
+    world.resume(1);
+    world.run(6000);
+    assert_eq!(world.assert_leader(), 2);
+}
+
+#[test]
+fn after_a_crash_in_mid_chat_the_first_in_line_leads_and_nothing_is_lost_or_doubled() {
+    for seed in 0..20 {
+        let mut world = World::room_of(100 + seed, 4);
+        for number in 0..10 {
+            (1..4).for_each(|who| world.say(who, &format!("{who}/{number}")));
+            if number == 5 {
+                world.crash(0);
+            }
+            world.run(1 + seed % 7);
+        }
+        world.run(2500);
+        assert_eq!(world.assert_leader(), 1);
+        assert_eq!(world.lines(1).len(), 30, "seed {seed}: {:?}", world.lines(1));
+        assert_eq!(world.lines(2), world.lines(1));
+        assert_eq!(world.lines(3), world.lines(1));
+        assert_eq!(successions(&world, 2).last(), Some(&Succession::Lost));
+        assert!((1..4).all(|who| world.errors(who).is_empty()));
+        check(&world).unwrap();
+    }
+}
+
+#[test]
+fn supernode_and_first_successor_crash_together_and_the_next_leads() {
+    for seed in 0..10 {
+        let mut world = World::room_of(200 + seed, 4);
+        world.say(3, "before");
+        world.run(100);
+        world.crash(0);
+        world.crash(1);
+        world.say(3, "after");
+        world.run(4000);
+        assert_eq!(world.assert_leader(), 2);
+        assert_eq!(world.lines(2), ["before", "after"]);
+        assert_eq!(world.lines(3), ["before", "after"]);
+        check(&world).unwrap();
+    }
+}
+
+#[test]
+fn in_a_room_of_two_the_survivor_leads_for_itself_and_speaks() {
+    for crashed in [0, 1] {
+        let mut world = World::room_of(33, 2);
+        world.crash(crashed);
+        let other = 1 - crashed;
+        world.say(other, "anybody?");
+        world.run(4000);
+        assert_eq!(world.assert_leader(), other);
+        assert_eq!(world.lines(other), ["anybody?"]);
+    }
+}
+
+#[test]
+fn three_of_whom_the_supernode_crashes_speak_again_within_three_seconds() {
+    for seed in 0..20 {
+        let mut world = World::room_of(300 + seed, 3);
+        world.crash(0);
+        world.say(2, "still there?");
+        world.run(2500);
+        assert_eq!((world.lines(1).len(), world.lines(2).len()), (1, 1), "seed {seed}");
+    }
+}
+
+#[test]
+fn one_bad_link_deposes_nobody() {
+    for (a, b) in [(0, 1), (0, 2), (0, 3), (1, 2)] {
+        let mut world = World::room_of(34, 4);
+        world.cut(a, b);
+        world.run(20_000);
+        assert!(world.peers[0].room.is_supernode());
+        assert_eq!(world.peers[0].room.view().epoch.counter, 1, "{a}-{b}");
+        world.heal_all();
+        world.run(8000);
+        assert_eq!(world.assert_leader(), 0, "{a}-{b}");
+        assert_eq!(world.peers[0].room.view().epoch.counter, 1);
+    }
+}
+
+#[test]
+fn whoever_stood_still_suspects_itself_first() {
+    for who in [1, 2] {
+        for ms in [600, 1500, 2500] {
+            let mut world = World::room_of(35, 3);
+            world.pause(who);
+            world.run(ms);
+            world.resume(who);
+            world.run(3000);
+            assert_eq!(world.assert_leader(), 0);
+            assert_eq!(world.peers[0].room.view().epoch.counter, 1, "node {who}, {ms} ms");
+        }
+    }
+}
+
+#[test]
+fn a_supernode_that_comes_back_finds_another_in_its_place_and_becomes_a_member() {
+    for ms in [2500, 4000, 20_000] {
+        let mut world = World::room_of(36, 4);
+        world.pause(0);
+        world.say(2, "while it stood still");
+        world.run(ms);
+        world.resume(0);
+        world.say(0, "what did I miss?");
+        world.run(6000);
+        assert_eq!(world.assert_leader(), 1, "{ms} ms");
+        assert_eq!(world.lines(0), ["while it stood still", "what did I miss?"]);
+        assert_eq!(world.lines(3), world.lines(0));
+        check(&world).unwrap();
+    }
+}
+
+#[test]
+fn a_lone_survivor_meets_the_others_again_and_what_it_said_alone_is_said_again() {
+    let mut world = World::room_of(37, 4);
+    world.isolate(3);
+    world.run(10_000);
+    assert!(world.peers[3].room.is_supernode(), "it leads for itself");
+    assert_eq!(world.peers[0].room.view().epoch.counter, 1, "and for nobody else");
+    world.say(3, "hello?");
+    world.say(1, "where is it?");
+    world.run(100);
+    assert_eq!(world.lines(3), ["hello?"]);
+    world.heal_all();
+    world.run(8000);
+    assert_eq!(world.assert_leader(), 0);
+    assert_eq!(successions(&world, 3).last(), Some(&Succession::Merged));
+    assert_eq!(world.lines(0), ["where is it?", "hello?"]);
+    assert_eq!(world.lines(3), ["hello?", "where is it?"], "once");
+    assert!((0..4).all(|who| world.errors(who).is_empty()), "{:?}", world.errors(3));
+    check(&world).unwrap();
+}
+
+#[test]
+fn two_halves_of_a_room_meet_and_the_larger_leads() {
+    let mut world = World::room_of(38, 5);
+    for a in [0, 1] {
+        for b in [2, 3, 4] {
+            world.cut(a, b);
+        }
+    }
+    world.run(15_000);
+    assert_eq!(world.peers[2].room.view().entries.len(), 3);
+    assert_eq!(world.peers[0].room.view().entries.len(), 2);
+    world.say(0, "few");
+    world.say(2, "many");
+    world.run(500);
+    world.heal_all();
+    world.run(9000);
+    assert_eq!(world.assert_leader(), 2);
+    world.say(1, "together");
+    world.run(500);
+    for who in 0..5 {
+        assert_eq!(world.lines(who).last().map(String::as_str), Some("together"));
+    }
+    check(&world).unwrap();
+}

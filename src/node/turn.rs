@@ -1,0 +1,254 @@
+//! What the parts report to each other, after every call, until all are quiet.
+
+use super::api::Event;
+use super::catalogue::CatalogueOutput;
+use super::identity::NodeId;
+use super::links::{LinkEvent, LinkMessage};
+use super::node::{Node, Purpose, Stage};
+use super::room::{DialTo, LinkedPeer, RoomOutput};
+use super::transfer::{Around, TransferOutput};
+use crate::mrt::{self, Class};
+use crate::time::{Duration, Instant};
+
+/// How often peers are listened for: what the room learns of a sign of life is late by this much at most.
+const LISTEN_EVERY: Duration = Duration::from_millis(100);
+
+/// A link that only transfers needed is closed after this long without one.
+const SPARE_TIME: Duration = Duration::from_secs(10);
+
+/// Closing links may take this long: a few retransmissions of the last words.
+const CLOSE_TIME: Duration = Duration::from_secs(3);
+
+/// Bytes that wait for a peer when its catalogue is told no more for the moment.
+const CATALOGUE_BACKLOG: usize = 256 << 10;
+
+impl Node {
+    /// Carries reports from part to part until there are none.
+    pub(super) fn settle(&mut self, now: Instant) {
+        loop {
+            let mut quiet = true;
+            while let Some(event) = self.endpoint.poll_event() {
+                self.on_transport(now, event);
+                quiet = false;
+            }
+            while let Some(event) = self.links.poll_event() {
+                self.on_link(now, event);
+                quiet = false;
+            }
+            while let Some(output) = self.room.poll_output() {
+                self.on_room(now, output);
+                quiet = false;
+            }
+            quiet &= !self.settle_catalogue(now);
+            quiet &= !self.settle_transfer(now);
+            if quiet {
+                break;
+            }
+        }
+        self.close_if_done(now);
+    }
+
+    fn on_transport(&mut self, now: Instant, event: mrt::Event) {
+        match event {
+            mrt::Event::Readable { connection, channel } if channel.class() == Class::Bulk => {
+                if !self.downloads.handle_readable(now, &mut self.endpoint, connection, channel) {
+                    self.links.handle_event(now, &mut self.endpoint, event);
+                }
+            }
+            mrt::Event::Writable { connection, channel } if channel.class() == Class::Bulk => {
+                self.serving.handle_writable(&mut self.endpoint, (connection, channel));
+            }
+            event => self.links.handle_event(now, &mut self.endpoint, event),
+        }
+    }
+
+    fn on_link(&mut self, now: Instant, event: LinkEvent) {
+        match event {
+            LinkEvent::Up { record, remote, secret, dial } => {
+                let peer = record.id();
+                let purpose = dial.and_then(|dial| self.dials.remove(&dial));
+                let dial = match purpose {
+                    Some(Purpose::Room(dial)) => Some(dial),
+                    Some(Purpose::Holder(_)) | None => None,
+                };
+                self.room.handle_link_up(now, LinkedPeer { record, remote, secret, dial });
+                self.catalogue.handle_link_up(peer);
+            }
+            LinkEvent::Down { peer, why } => {
+                self.spare.remove(&peer);
+                self.catalogue.handle_link_down(peer);
+                self.room.handle_link_down(now, peer, why);
+            }
+            LinkEvent::DialFailed { dial, why, words } => {
+                tracing::debug!(?dial, ?why, words, "a dial failed");
+                match self.dials.remove(&dial) {
+                    Some(Purpose::Room(dial)) => self.room.handle_dial_failed(now, dial, why),
+                    Some(Purpose::Holder(peer)) => self.downloads.on_link_failed(peer),
+                    None => {}
+                }
+            }
+            LinkEvent::Message { from, message } => {
+                self.room.handle_heard(now, from);
+                match message {
+                    LinkMessage::Room(message) => self.room.handle_message(now, from, *message),
+                    LinkMessage::Catalogue(message) => self.catalogue.handle_message(now, from, message),
+                }
+            }
+            LinkEvent::Bulk { peer, connection, channel } => {
+                let is_member = self.room.view().contains(peer);
+                self.serving.handle_readable(now, &mut self.endpoint, peer, is_member, (connection, channel));
+            }
+            LinkEvent::Unreachable(peer) => self.room.handle_unreachable(now, peer),
+            LinkEvent::Gone(connection) => {
+                self.downloads.on_lost(connection);
+                self.serving.on_lost(connection);
+            }
+        }
+    }
+
+    fn on_room(&mut self, now: Instant, output: RoomOutput) {
+        match output {
+            RoomOutput::Send { to, message } => {
+                self.spare.remove(&to);
+                let message = LinkMessage::Room(Box::new(message));
+                if let Err(error) = self.links.send(now, &mut self.endpoint, to, &message) {
+                    tracing::debug!(%to, %error, "a message was not sent");
+                }
+            }
+            RoomOutput::Dial { dial, to } => {
+                let number = self.links.dial(now, &mut self.endpoint, to);
+                self.dials.insert(number, Purpose::Room(dial));
+            }
+            RoomOutput::Drop { id } => {
+                self.spare.insert(id, now);
+                self.drop_spare(now);
+            }
+            RoomOutput::Probe { id } => {
+                if let Some(connection) = self.links.connection(id) {
+                    self.endpoint.ping(now, connection);
+                }
+            }
+            RoomOutput::Punch { to } => self.endpoint.punch(to),
+            RoomOutput::AddSecret { id, secret } => self.endpoint.add_secret(id, secret),
+            RoomOutput::RemoveSecret { id } => self.endpoint.remove_secret(id),
+            RoomOutput::Waiting { at } => tracing::info!(%at, "the people there were asked; waiting for their answer"),
+            RoomOutput::Publish => {
+                let view = self.room.view();
+                self.catalogue.handle_view(now, view.ids(), view.epoch.supernode);
+                self.tell_peers(now);
+            }
+            RoomOutput::Event(event) => self.events.push_back(event),
+            RoomOutput::Left => {
+                self.links.close_all(now, &mut self.endpoint);
+                self.stage = Stage::Closing(now + CLOSE_TIME);
+            }
+        }
+    }
+
+    /// Whether anything happened.
+    fn settle_catalogue(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(output) = self.catalogue.poll_output() {
+            match output {
+                CatalogueOutput::Disk(request) => self.disk.push_back(request),
+                CatalogueOutput::Event(event) => self.events.push_back(event),
+            }
+            any = true;
+        }
+        let links = &self.links;
+        let next = self.catalogue.poll_message(|peer| links.waiting(peer) < CATALOGUE_BACKLOG);
+        if let Some((to, message)) = next {
+            if let Err(error) = self.links.send(now, &mut self.endpoint, to, &LinkMessage::Catalogue(message)) {
+                tracing::debug!(%to, %error, "offers were not sent");
+            }
+            any = true;
+        }
+        any
+    }
+
+    /// Whether anything happened.
+    fn settle_transfer(&mut self, now: Instant) -> bool {
+        if self.stage == Stage::InRoom {
+            let (links, catalogue) = (&self.links, &self.catalogue);
+            self.downloads.pump(now, &mut Around { endpoint: &mut self.endpoint, links, catalogue });
+            self.serving.pump(now, &mut self.endpoint, catalogue);
+        }
+        let mut any = false;
+        while let Some(request) = self.serving.poll_disk() {
+            self.disk.push_back(request);
+            any = true;
+        }
+        while let Some(output) = self.downloads.poll_output() {
+            match output {
+                TransferOutput::Disk(request) => self.disk.push_back(request),
+                TransferOutput::Event(event) => self.events.push_back(event),
+                TransferOutput::NeedLink(holder) => self.dial_holder(now, holder),
+            }
+            any = true;
+        }
+        any
+    }
+
+    fn dial_holder(&mut self, now: Instant, holder: NodeId) {
+        let Some(record) = self.room.view().record(holder) else { return self.downloads.on_link_failed(holder) };
+        let addresses = record.facts.addresses.clone();
+        let to = DialTo { addresses, id: Some(holder), key: Some(record.noise()), invitation: None };
+        let number = self.links.dial(now, &mut self.endpoint, to);
+        self.dials.insert(number, Purpose::Holder(holder));
+        // When the holder is reached the room may find the link of no use; transfers keep it for as long as they need it.
+        self.spare.insert(holder, now);
+    }
+
+    /// Tells the room who gave a sign of life, acknowledgements included.
+    pub(super) fn listen(&mut self, now: Instant) {
+        if self.listen_at().is_none_or(|at| now < at) {
+            return;
+        }
+        let since = now.saturating_since(self.listened);
+        for (peer, connection) in self.links.linked() {
+            if self.endpoint.stats(now, connection).is_some_and(|stats| stats.silent_for < since) {
+                self.room.handle_heard(now, peer);
+            }
+        }
+        self.listened = now;
+        self.drop_spare(now);
+    }
+
+    /// When [`listen`](Self::listen) is due.
+    pub(super) fn listen_at(&self) -> Option<Instant> {
+        self.links.linked().next().map(|_| self.listened + LISTEN_EVERY)
+    }
+
+    /// Closes links that neither the room nor a transfer needs.
+    fn drop_spare(&mut self, now: Instant) {
+        let mut idle = Vec::new();
+        for (peer, since) in &mut self.spare {
+            if self.downloads.uses(*peer) || self.serving.uses(*peer) {
+                *since = now + SPARE_TIME;
+            } else if now >= *since {
+                idle.push(*peer);
+            }
+        }
+        for peer in idle {
+            self.spare.remove(&peer);
+            self.links.drop_link(now, peer);
+        }
+    }
+
+    /// Says bye once the links are closed.
+    fn close_if_done(&mut self, now: Instant) {
+        let Stage::Closing(until) = self.stage else { return };
+        if now >= until || (self.links.is_empty() && self.endpoint.is_quiet()) {
+            self.stage = Stage::Over;
+            self.events.push_back(Event::Bye);
+        }
+    }
+
+    /// When closing links has taken long enough.
+    pub(super) const fn close_at(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Closing(until) => Some(until),
+            Stage::InRoom | Stage::Leaving | Stage::Over => None,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The room as a whole: several nodes in virtual time, each with the real disk worker, over the simulated network.
+
+#[cfg(test)]
+#[path = "room/village.rs"]
+mod village;
+
+#[cfg(test)]
+#[path = "room/chat.rs"]
+mod chat;
+
+#[cfg(test)]
+#[path = "room/files.rs"]
+mod files;
+
+#[cfg(test)]
+#[path = "room/door.rs"]
+mod door;
+
+#[cfg(test)]
+#[path = "room/real.rs"]
+mod real;
