@@ -2,7 +2,7 @@
 
 use crate::ledger::Ledger;
 use crate::pair::{CLIENT, MS, Pair, Plan, SERVER, STRANGER, pattern, secs};
-use anjer::mrt::{Class, ConnectTo, Event};
+use anjer::mrt::{Class, CloseReason, ConnectTo, Event};
 use netem::{Packet, Verdict};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -78,6 +78,24 @@ fn replayed_datagrams_change_nothing() {
     assert_eq!((pair.client().received(), pair.server().received()), (client_received, server_received));
     let after = pair.client().say(ends.client, Class::Chat, "still here");
     pair.must("the connection lives on", secs(5), |_, server| server.whole(after).is_some());
+}
+
+#[test]
+fn replayed_datagrams_do_not_keep_a_dead_connection_alive() {
+    let mut pair = Pair::new(Plan::default());
+    let record = pair.record();
+    let ends = pair.connected();
+    let channel = pair.client().say(ends.client, Class::Bulk, pattern(1, 50_000));
+    pair.must("everything arrived", secs(5), |_, server| server.whole(channel).is_some());
+    let spoken = record.take();
+    pair.network.crash(CLIENT);
+    for _ in 0..35 {
+        for packet in spoken.iter().filter(|packet| packet.to == SERVER) {
+            pair.network.inject(packet.clone());
+        }
+        pair.network.run_for(secs(1));
+    }
+    assert_eq!(pair.server().losses(), [CloseReason::TimedOut]);
 }
 
 #[test]

@@ -65,3 +65,32 @@ fn whoever_forwards_packets_from_an_address_that_does_not_answer_moves_nothing_a
     assert!(!pair.server().events.iter().any(|event| matches!(event, Event::Moved { .. })), "{pair:?}");
     pair.must("the transfer is not harmed", secs(60), |client, _| client.whole(down).is_some());
 }
+
+#[test]
+fn one_small_packet_from_elsewhere_draws_three_times_its_size_and_no_more() {
+    // So small that repeating the challenge as often as it may be would be too much.
+    let mut pair = Pair::new(Plan::default());
+    let ends = pair.connected();
+    pair.network.run_for(secs(1));
+    let ledger = Rc::new(RefCell::new((Ledger::new(SERVER), None)));
+    let writer = Rc::clone(&ledger);
+    pair.network.set_tap(move |_, packet| {
+        let (ledger, stolen) = &mut *writer.borrow_mut();
+        ledger.enter(packet);
+        if packet.from == CLIENT {
+            stolen.get_or_insert_with(|| Packet { from: STRANGER, ..packet.clone() });
+            return Verdict::Drop;
+        }
+        Verdict::Pass
+    });
+    let now = pair.now();
+    pair.client().endpoint.ping(now, ends.client);
+    pair.network.run_for(MS);
+    let stolen: Packet = ledger.borrow_mut().1.clone().unwrap();
+    assert!(stolen.bytes.len() < 64, "{stolen:?}");
+    ledger.borrow_mut().0.enter(&stolen);
+    pair.network.inject(stolen);
+    pair.network.run_for(secs(20));
+    let stranger = ledger.borrow().0.account(STRANGER);
+    assert!(stranger.sent > 0 && stranger.sent <= 3 * stranger.received, "{stranger:?}");
+}
