@@ -194,10 +194,11 @@ impl Room {
         self.detector.on_heard(now, view.epoch.supernode);
         self.delivery.held = None;
         self.delivery.round = 0;
-        self.follow(now, view);
+        // Who leads is told before who is there.
         if !same {
             self.announce(now, reason);
         }
+        self.follow(now, view);
         // The supernode before may not have heard of our invitations.
         let (own, told) = (self.id(), self.view.invitations.iter().map(|state| state.id).collect::<BTreeSet<_>>());
         for state in self.door.invitations(now) {
