@@ -361,12 +361,12 @@ impl Room {
         }
     }
 
-    /// Two halves of a room met. The one where more members live leads; then the higher epoch. Of those that the other counts, only those
-    /// count that we know: nobody wins by making up members.
+    /// Two halves of a room met. The one where more members live leads; then the higher epoch: both sides come to the same result. Until
+    /// views are proven by signatures this believes what a member says of its half.
     fn weigh(&mut self, now: Instant, from: NodeId, hello: &Hello) {
-        let known = hello.live.iter().filter(|id| self.knows(**id)).collect::<BTreeSet<_>>().len();
+        let theirs = hello.live.iter().collect::<BTreeSet<_>>().len();
         let live = self.live().len();
-        if (known, hello.epoch) > (live, self.view.epoch) {
+        if (theirs, hello.epoch) > (live, self.view.epoch) {
             let record = self.links.get(from).map(|link| link.record.clone());
             if let Some(record) = record {
                 self.go_back(now, &record, None);
