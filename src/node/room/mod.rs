@@ -21,6 +21,8 @@
 //! that was shown is lost as long as one of those who held it survives. Two halves of a split room go on apart; when they meet, the
 //! smaller joins the larger, and what each said meanwhile stays its own history, except that what someone said all alone is said again.
 //!
+//! The larger half is judged by what its supernode says of it.
+//!
 //! Left out so far: a view is not proven by its members' signatures, so that a *member* can claim that others follow it; views are sent
 //! whole, not as differences; members that reach each other only through a third are not relayed.
 
