@@ -13,7 +13,7 @@
 //!     members ◀─ Beat ─┘ show it
 //! ```
 //!
-//! Reading order: [`epoch`], [`line`], [`view`], [`rank`], [`message`] (the words); `log`, `voices` (the order);
+//! Reading order: [`epoch`], [`line`](mod@line), [`view`], [`rank`], [`message`] (the words); `log`, `voices` (the order);
 //! `author`, `sequencer`, `delivery` (a line's way); `door`, `admission`, `joining` (coming in); `membership` (changing views);
 //! `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other again); `parts` (the list of them).
 //!

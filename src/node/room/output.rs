@@ -78,7 +78,7 @@ pub enum RoomOutput {
         /// Whose door we stand at.
         at: NodeId,
     },
-    /// Members, their order or their records changed: read [`Room::members`](super::Room::members), tell the user (`peers`).
+    /// Members, their order or their records changed: read [`Room::view`](super::Room::view), tell the user (`peers`).
     Publish,
     /// Tell the user.
     Event(Event),
