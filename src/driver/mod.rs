@@ -1,4 +1,5 @@
-//! What runs a [`Machine`](crate::machine::Machine) on a real socket: the only place that reads a clock.
+//! What runs a [`Machine`](crate::machine::Machine) on a real socket: the only place that reads a clock
+//! or asks the system for randomness.
 //!
 //! The promise: whatever arrives is handled, whatever is due is sent, neither starves the other, and nothing that is slow,
 //! missing or hostile outside the thread can make its memory grow or stop it for good.
@@ -23,6 +24,7 @@
 
 mod clock;
 mod driven;
+mod entropy;
 mod helper;
 mod remote;
 mod run;
@@ -32,6 +34,7 @@ mod wait;
 
 pub use clock::Clock;
 pub use driven::Driven;
+pub use entropy::fresh_seed;
 pub use helper::Helper;
 pub use remote::{Commander, Gone, Remote, TrySendError};
 pub use run::{spawn, spawn_with_helper};

@@ -11,8 +11,8 @@
 //!
 //! This is the one file of the room that touches a disk by itself, and only before the node exists.
 
+use crate::driver::fresh_seed;
 use etcetera::BaseStrategy;
-use rand::TryRng;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -146,10 +146,7 @@ fn read_seed(path: &Path) -> Result<Option<Zeroizing<[u8; SEED_BYTES]>>, Profile
 
 /// A seed from the system's random numbers, on the disk before it is used. The caller holds the lock.
 fn create_seed(path: &Path) -> Result<Zeroizing<[u8; SEED_BYTES]>, ProfileError> {
-    let mut seed = Zeroizing::new([0; SEED_BYTES]);
-    rand::rngs::SysRng
-        .try_fill_bytes(seed.as_mut())
-        .map_err(|error| failed("draw random bytes for", path)(io::Error::other(error.to_string())))?;
+    let seed = Zeroizing::new(fresh_seed().map_err(failed("draw random bytes for", path))?);
     // Written beside and renamed: whoever looks sees no file or a whole one.
     let beside = path.with_extension("new");
     let write = || {

@@ -5,10 +5,9 @@ use super::disk::{DiskReply, DiskRequest, Worker};
 use super::identity::Identity;
 use super::node::{Node, NodeConfig};
 use super::room::RoomConfig;
-use crate::driver::{Clock, Driven, Helper, Remote, Socket, spawn_with_helper};
+use crate::driver::{Clock, Driven, Helper, Remote, Socket, fresh_seed, spawn_with_helper};
 use crate::stun::startup::{BUILT_IN_SERVERS, public_address};
 use crate::time::Instant;
-use rand::TryRng;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -60,7 +59,7 @@ pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, 
         room: RoomConfig { open: setup.open, local: setup.local, ..RoomConfig::default() },
         unix_at_start: clock.unix_at_start(),
     };
-    let mut node = Node::new(config, clock.now(), seed()?);
+    let mut node = Node::new(config, clock.now(), fresh_seed()?);
     if let Some(event) = node.poll_event() {
         ready(event);
     }
@@ -72,13 +71,6 @@ pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, 
     }
     let disk = Disk(Worker::new(setup.dir, setup.state));
     Ok(spawn_with_helper("anjer-net", Socket::from_std(socket)?, node, clock, disk)?)
-}
-
-/// Fresh random bytes of the system.
-fn seed() -> io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
-    Ok(seed)
 }
 
 impl Driven for Node {

@@ -1,15 +1,12 @@
 //! A subcommand's endpoint, as the driver sees it.
 
 use crate::Failure;
-use anjer::driver::{Clock, Driven, Remote, Socket, spawn};
+use anjer::driver::{Clock, Driven, Remote, Socket, fresh_seed, spawn};
 use anjer::machine::{Datagram, Machine, Transmit};
 use anjer::mrt::recovery::congestion::Algorithm;
 use anjer::mrt::{Config, Endpoint, Event, StaticKey};
 use anjer::time::{Duration, Instant};
-use rand::TryRng;
-use rand::rngs::SysRng;
 use std::convert::Infallible;
-use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Bound into every handshake: only `mrt-perf` talks to `mrt-perf`.
@@ -76,7 +73,7 @@ pub(crate) fn start<M: Mode + 'static>(
 ) -> Result<Remote<Command, M::Report>, Failure> {
     let socket = Socket::bind(bind).map_err(|error| Failure::Bind(bind, error))?;
     let config = Config { congestion, ..Config::new(key, APPLICATION) };
-    let endpoint = Endpoint::new(config, random()?);
+    let endpoint = Endpoint::new(config, fresh_seed()?);
     let run = Run { endpoint, mode, started: false, now: Instant::ZERO };
     Ok(spawn("anjer-net", socket, run, clock)?)
 }
@@ -92,14 +89,7 @@ pub(crate) fn start_client<M: Mode + 'static>(
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
-    start(any, congestion, StaticKey::from_bytes(random()?), mode, clock)
-}
-
-/// Secret random bytes from the system.
-pub(crate) fn random() -> io::Result<[u8; 32]> {
-    let mut bytes = [0; 32];
-    SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes)
+    start(any, congestion, StaticKey::from_bytes(fresh_seed()?), mode, clock)
 }
 
 impl<M: Mode> Machine for Run<M> {

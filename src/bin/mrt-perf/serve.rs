@@ -5,6 +5,7 @@ use crate::args::ServeOptions;
 use crate::report;
 use crate::run::{self, Mode};
 use anjer::driver::Clock;
+use anjer::driver::fresh_seed;
 use anjer::mrt::recovery::congestion::Algorithm;
 use anjer::mrt::{ChannelId, Class, ConnectionHandle, Endpoint, Event, Received, StaticKey};
 use anjer::time::Instant;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 pub(crate) const ONE_WAY_HEADER: usize = 12;
 
 pub(crate) fn main(options: &ServeOptions) -> Result<(), Failure> {
-    let key = StaticKey::from_bytes(run::random()?);
+    let key = StaticKey::from_bytes(fresh_seed()?);
     let public = key.public();
     let clock = Clock::start();
     let server = Serve { clock, answering: BTreeMap::new() };
