@@ -18,3 +18,4 @@ mod priority;
 mod setup;
 mod setup_lossy;
 mod transfer;
+mod walk;
