@@ -83,6 +83,8 @@ pub(crate) struct Channels {
     due: BTreeSet<Control>,
     notices: VecDeque<Notice>,
     delivered: u64,
+    #[cfg(test)]
+    looked_at: usize,
 }
 
 impl Channels {
@@ -103,6 +105,8 @@ impl Channels {
             due: BTreeSet::new(),
             notices: VecDeque::new(),
             delivered: 0,
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
@@ -233,9 +237,15 @@ impl Channels {
     }
 
     pub(crate) fn on_connection_credit(&mut self, limit: u64) {
-        if self.send_credit.on_limit(limit) {
-            // Channels that waited for the connection's credit left their queues.
+        // Only when there was none left did channels leave their queues for want of it. A packet holds hundreds of these frames, a
+        // connection thousands of channels: they are looked at once.
+        let was_blocked = self.send_credit.is_blocked();
+        if self.send_credit.on_limit(limit) && was_blocked {
             let waiting: Vec<ChannelId> = self.channels.keys().copied().collect();
+            #[cfg(test)]
+            {
+                self.looked_at += waiting.len();
+            }
             waiting.into_iter().for_each(|id| self.queue(id));
         }
     }
@@ -253,6 +263,26 @@ impl Channels {
     pub(crate) fn on_channels(&mut self, class: Class, limit: u64) {
         let counts = self.counts_mut(class);
         counts.allowed = counts.allowed.max(limit);
+    }
+
+    // What tests look at.
+
+    /// Channels that live.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Bytes of the connection's credit that the other side used and did not get back.
+    #[cfg(test)]
+    pub(crate) const fn held_back(&self) -> u64 {
+        self.receive_credit.outstanding()
+    }
+
+    /// How often a channel was looked at because the connection's credit grew.
+    #[cfg(test)]
+    pub(crate) const fn looked_at(&self) -> usize {
+        self.looked_at
     }
 
     // What became of what was sent.

@@ -32,7 +32,7 @@ pub(crate) struct Connection {
     began: Instant,
     handshake: Option<Duration>,
     setup: Setup,
-    live: Option<Box<Live>>,
+    pub(super) live: Option<Box<Live>>,
     closing: Option<Closing>,
     over: bool,
     /// A datagram of the setup that answers one that came.
