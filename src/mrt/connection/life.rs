@@ -272,6 +272,7 @@ impl Connection {
                 self.end(CloseReason::Remote { code, reason });
             }
             Verdict::Violation(what) => {
+                self.collect_notices();
                 self.say_goodbye(now, VIOLATION, what);
                 self.events.push_back(Event::Lost { connection: self.handle, reason: CloseReason::Violation(what) });
             }
