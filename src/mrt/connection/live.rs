@@ -47,6 +47,8 @@ pub(super) struct Live {
     pub(super) entropy: Entropy,
     /// Probe timeouts since the last acknowledgement.
     pub(super) timeouts: u32,
+    /// Of these, those at which the other side had been heard since it was last asked: it lives, and acknowledges nothing.
+    pub(super) ignored: u32,
     /// Packets that may leave whatever the congestion window says, to find out what arrived.
     pub(super) probes_due: u32,
     /// When pacing allows the next packet; `None` while nothing waits for it.
@@ -117,6 +119,7 @@ impl Live {
             next_skip: 0,
             entropy,
             timeouts: 0,
+            ignored: 0,
             probes_due: 0,
             paced_until: None,
             last_heard: now,
