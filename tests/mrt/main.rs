@@ -9,6 +9,7 @@ mod ledger;
 mod pair;
 mod party;
 
+mod attack;
 mod channels;
 mod ending;
 mod flow;

@@ -68,7 +68,7 @@ impl Villain {
         let mut second = Vec::new();
         victim.poll_transmit(now, &mut second).unwrap();
         let Ok(Clear::Acon { from, noise, .. }) = Clear::parse(&second) else { panic!() };
-        me.on_accept(now, &mine, GOOD, from, noise);
+        me.on_accept(now, &mine, from, noise);
         let live = me.live.take().unwrap();
         let mut villain =
             Self { victim, config: config_of_victim, live, number: 0, now, sent: Vec::new(), events: Vec::new() };

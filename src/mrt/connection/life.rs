@@ -174,24 +174,21 @@ impl Connection {
     }
 
     /// The second message, or the third.
-    pub(crate) fn on_accept(&mut self, now: Instant, config: &Config, from: SocketAddr, cid: Cid, noise: &[u8]) {
+    ///
+    /// Wherever it says it comes from: the other side is where the message before it went, for only who read that one there can have
+    /// written this one. Another address has to prove itself, with sealed packets, as at any other time.
+    pub(crate) fn on_accept(&mut self, now: Instant, config: &Config, cid: Cid, noise: &[u8]) {
         // A message that does not read leaves everything as it was: anyone can send one.
-        let _: Result<(), HandshakeFailed> = self.try_accept(now, config, from, cid, noise);
+        let _: Result<(), HandshakeFailed> = self.try_accept(now, config, cid, noise);
     }
 
-    fn try_accept(
-        &mut self,
-        now: Instant,
-        config: &Config,
-        from: SocketAddr,
-        cid: Cid,
-        noise: &[u8],
-    ) -> Result<(), HandshakeFailed> {
+    fn try_accept(&mut self, now: Instant, config: &Config, cid: Cid, noise: &[u8]) -> Result<(), HandshakeFailed> {
+        let remote = self.first_remote;
         match &mut self.setup {
             Setup::ExpectAccept { handshake, secret, .. } => {
                 let (payload, secret) = (handshake.read(noise)?, *secret);
                 let parameters = Parameters::parse(&payload).map_err(|_| HandshakeFailed)?;
-                self.on_second(now, config, &Other { remote: from, cid, parameters, secret })
+                self.on_second(now, config, &Other { remote, cid, parameters, secret })
             }
             Setup::ExpectThird { handshake, .. } => {
                 let payload = handshake.read(noise)?;
@@ -199,7 +196,7 @@ impl Connection {
                 let Setup::ExpectThird { handshake, .. } = core::mem::replace(&mut self.setup, Setup::Done) else {
                     return Err(HandshakeFailed);
                 };
-                self.go_live(now, config, *handshake, &Other { remote: from, cid, parameters, secret: None })?;
+                self.go_live(now, config, *handshake, &Other { remote, cid, parameters, secret: None })?;
                 self.on_connected(now);
                 Ok(())
             }

@@ -47,7 +47,7 @@ impl Endpoint {
             Clear::Acon { to, from: cid, noise } => {
                 let Some(handle) = self.by_cid.get(&to).copied() else { return };
                 if let Some(entry) = self.connections.get_mut(&handle) {
-                    entry.connection.on_accept(now, &self.config, from, cid, noise);
+                    entry.connection.on_accept(now, &self.config, cid, noise);
                 }
                 self.touched(handle);
             }
