@@ -166,10 +166,14 @@ impl Connection {
     /// The other side wants to see a cookie first.
     pub(crate) fn on_retry(&mut self, now: Instant, shown: &[u8]) {
         if let Setup::ExpectAccept { cookie, repeat, .. } = &mut self.setup
-            && cookie.is_empty()
+            && !shown.is_empty()
         {
+            // The first is shown at once. Later ones wait for their turn: the first was forged, or grew old, or these are forged.
+            if cookie.is_empty() {
+                *repeat = Repeat::new(now, repeat.until);
+            }
+            cookie.clear();
             cookie.extend_from_slice(shown);
-            *repeat = Repeat::new(now, repeat.until);
         }
     }
 
