@@ -13,7 +13,7 @@ use crate::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Datagrams outside of any connection that wait to be sent, at most.
@@ -77,7 +77,8 @@ pub struct Endpoint {
     pub(super) by_cid: BTreeMap<Cid, ConnectionHandle>,
     /// Strangers' requests and the connections they became.
     pub(super) by_request: BTreeMap<(SocketAddr, Cid), ConnectionHandle>,
-    pub(super) half_open: usize,
+    /// Strangers that have not proven themselves, the oldest first.
+    pub(super) half_open: BTreeSet<ConnectionHandle>,
     pub(super) outgoing: VecDeque<(SocketAddr, Vec<u8>)>,
     pub(super) schedule: Schedule,
     pub(super) events: VecDeque<Event>,
@@ -108,7 +109,7 @@ impl Endpoint {
             connections: BTreeMap::new(),
             by_cid: BTreeMap::new(),
             by_request: BTreeMap::new(),
-            half_open: 0,
+            half_open: BTreeSet::new(),
             outgoing: VecDeque::new(),
             schedule: Schedule::default(),
             events: VecDeque::new(),
@@ -282,7 +283,9 @@ impl Endpoint {
         if let Some(request) = entry.request {
             self.by_request.insert(request, handle);
         }
-        self.half_open += usize::from(entry.half_open);
+        if entry.half_open {
+            self.half_open.insert(handle);
+        }
         self.connections.insert(handle, entry);
         self.schedule.wake(handle);
     }
@@ -299,7 +302,7 @@ impl Endpoint {
         }
         if entry.half_open && !entry.connection.is_half_open() {
             entry.half_open = false;
-            self.half_open -= 1;
+            self.half_open.remove(&handle);
         }
         if entry.connection.is_over() {
             self.remove(handle);
@@ -317,13 +320,13 @@ impl Endpoint {
         }
     }
 
-    fn remove(&mut self, handle: ConnectionHandle) {
+    pub(super) fn remove(&mut self, handle: ConnectionHandle) {
         let Some(entry) = self.connections.remove(&handle) else { return };
         self.by_cid.remove(&entry.cid);
         if let Some(request) = entry.request {
             self.by_request.remove(&request);
         }
-        self.half_open -= usize::from(entry.half_open);
+        self.half_open.remove(&handle);
         self.schedule.forget(handle);
     }
 }

@@ -69,14 +69,17 @@ impl Endpoint {
         {
             return;
         }
-        if self.half_open >= self.config.max_half_open {
+        if self.half_open.len() >= self.config.max_half_open {
             if !self.cookies.is_good(now, request.from, request.cid, cookie) {
                 let cookie = self.cookies.bake(now, request.from, request.cid);
                 self.reply(request.from, &Clear::Rtry { to: request.cid, cookie: &cookie });
                 return;
             }
-            if self.half_open >= self.config.max_half_open.saturating_mul(HALF_OPEN_WITH_COOKIE) {
-                return;
+            // Whoever has an address can fill all places. Who means it takes a round trip, who does not twenty seconds: the oldest goes.
+            if self.half_open.len() >= self.config.max_half_open.saturating_mul(HALF_OPEN_WITH_COOKIE)
+                && let Some(oldest) = self.half_open.first().copied()
+            {
+                self.remove(oldest);
             }
         }
         self.accept(now, request);
