@@ -79,6 +79,8 @@ pub struct Endpoint {
     pub(super) by_request: BTreeMap<(SocketAddr, Cid), ConnectionHandle>,
     /// Strangers that have not proven themselves, the oldest first.
     pub(super) half_open: BTreeSet<ConnectionHandle>,
+    /// Requests of the present second that could not be read, and when it began.
+    pub(super) unreadable: (Instant, usize),
     pub(super) outgoing: VecDeque<(SocketAddr, Vec<u8>)>,
     pub(super) schedule: Schedule,
     pub(super) events: VecDeque<Event>,
@@ -110,6 +112,7 @@ impl Endpoint {
             by_cid: BTreeMap::new(),
             by_request: BTreeMap::new(),
             half_open: BTreeSet::new(),
+            unreadable: (Instant::ZERO, 0),
             outgoing: VecDeque::new(),
             schedule: Schedule::default(),
             events: VecDeque::new(),

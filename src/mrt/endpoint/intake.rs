@@ -6,7 +6,7 @@ use super::endpoint::{Endpoint, Entry};
 use crate::machine::Datagram;
 use crate::mrt::connection::{Connection, Request};
 use crate::mrt::wire::{Clear, DataHeader, PacketKind, Pattern};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use std::net::SocketAddr;
 
 /// How many times `max_half_open` strangers may be half-open at once, even with a cookie.
@@ -69,7 +69,7 @@ impl Endpoint {
         {
             return;
         }
-        if self.half_open.len() >= self.config.max_half_open {
+        if self.half_open.len().saturating_add(self.unreadable(now)) >= self.config.max_half_open {
             if !self.cookies.is_good(now, request.from, request.cid, cookie) {
                 let cookie = self.cookies.bake(now, request.from, request.cid);
                 self.reply(request.from, &Clear::Rtry { to: request.cid, cookie: &cookie });
@@ -92,6 +92,18 @@ impl Endpoint {
         if let Ok(connection) = accepted {
             let request = Some((request.from, request.cid));
             self.insert(birth.handle, Entry { connection, cid: birth.cid, request, half_open: true });
+        } else {
+            self.unreadable = match self.unreadable(now) {
+                0 => (now, 1),
+                others => (self.unreadable.0, others.saturating_add(1)),
+            };
         }
+    }
+
+    /// Requests that could not be read within the last second. Each cost an agreement of keys, so that they are load as the half-open
+    /// are, and a flood of them from addresses that are not proven is held off by the same cookie.
+    fn unreadable(&self, now: Instant) -> usize {
+        let (began, count) = self.unreadable;
+        if now.saturating_since(began) < Duration::from_secs(1) { count } else { 0 }
     }
 }
