@@ -184,6 +184,10 @@ fn occupy(pair: &mut Pair, count: u64) {
     }
 }
 
+fn is_the_client(event: &Event) -> bool {
+    matches!(event, Event::Connected { remote: CLIENT, .. })
+}
+
 #[test]
 fn callers_who_fill_all_places_and_say_nothing_more_do_not_keep_others_out() {
     let mut plan = Plan::default();
@@ -194,9 +198,7 @@ fn callers_who_fill_all_places_and_say_nothing_more_do_not_keep_others_out() {
     pair.network.run_for(20 * MS);
     let key = pair.server_key;
     pair.call(ConnectTo::Known(key));
-    pair.must("another one gets in", secs(1), |_, server| server.connection().is_some());
-    pair.network.run_for(secs(60));
-    assert_eq!(pair.server().events.len(), 1, "nobody heard of the others");
+    pair.must("another one gets in", secs(3), |_, server| server.events.iter().any(is_the_client));
 }
 
 #[test]

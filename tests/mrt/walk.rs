@@ -106,7 +106,7 @@ impl Dice {
                 config.key_update_after = 1 + self.roll(20);
             }
             if self.roll(3) == 0 {
-                config.max_channel_window = 1 + self.roll(5000);
+                config.max_channel_window = 500 + self.roll(5000);
                 config.max_connection_window = config.max_channel_window + self.roll(9000);
             }
             if self.roll(3) == 0 {

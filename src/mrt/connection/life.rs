@@ -471,6 +471,11 @@ impl Connection {
         matches!(self.setup, Setup::ExpectThird { .. } | Setup::ExpectProof { .. })
     }
 
+    /// When its first datagram came or left.
+    pub(crate) const fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Whether it was closed: those above have been told that it is over.
     pub(crate) const fn is_closed(&self) -> bool {
         self.closing.is_some() || self.over

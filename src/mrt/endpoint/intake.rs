@@ -12,6 +12,9 @@ use std::net::SocketAddr;
 /// How many times `max_half_open` strangers may be half-open at once, even with a cookie.
 const HALF_OPEN_WITH_COOKIE: usize = 8;
 
+/// How long a half-open stranger keeps its place when all are taken: a few round trips of the slowest link.
+const HALF_OPEN_UNDISTURBED: Duration = Duration::from_secs(1);
+
 impl Endpoint {
     pub(super) fn take_in(&mut self, now: Instant, datagram: Datagram<'_>) {
         let Datagram { from, ecn, contents } = datagram;
@@ -75,14 +78,27 @@ impl Endpoint {
                 self.reply(request.from, &Clear::Rtry { to: request.cid, cookie: &cookie });
                 return;
             }
-            // Whoever has an address can fill all places. Who means it takes a round trip, who does not twenty seconds: the oldest goes.
             if self.half_open.len() >= self.config.max_half_open.saturating_mul(HALF_OPEN_WITH_COOKIE)
-                && let Some(oldest) = self.half_open.first().copied()
+                && !self.make_room(now)
             {
-                self.remove(oldest);
+                return;
             }
         }
         self.accept(now, request);
+    }
+
+    /// Whoever has an address can fill all places. Who means it takes a round trip or two, who does not stays for twenty seconds: the
+    /// oldest has to go, if it had its time.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let Some(oldest) = self.half_open.first().copied() else { return false };
+        let had_its_time = self
+            .connections
+            .get(&oldest)
+            .is_none_or(|entry| now.saturating_since(entry.connection.began()) >= HALF_OPEN_UNDISTURBED);
+        if had_its_time {
+            self.remove(oldest);
+        }
+        had_its_time
     }
 
     fn accept(&mut self, now: Instant, request: &Request<'_>) {
