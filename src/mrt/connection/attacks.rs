@@ -67,8 +67,8 @@ impl Villain {
         let mut victim = Connection::accept(now, &config_of_victim, &birth(1), &request, |_| None).unwrap();
         let mut second = Vec::new();
         victim.poll_transmit(now, &mut second).unwrap();
-        let Ok(Clear::Acon { from, noise, .. }) = Clear::parse(&second) else { panic!() };
-        me.on_accept(now, &mine, from, noise);
+        let Ok(Clear::Acon { noise, .. }) = Clear::parse(&second) else { panic!() };
+        me.on_accept(now, &mine, noise);
         let live = me.live.take().unwrap();
         let mut villain =
             Self { victim, config: config_of_victim, live, number: 0, now, sent: Vec::new(), events: Vec::new() };

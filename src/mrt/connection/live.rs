@@ -62,7 +62,6 @@ pub(super) struct Live {
 /// What the setup told of the other side.
 pub(super) struct Other {
     pub(super) remote: SocketAddr,
-    pub(super) cid: Cid,
     pub(super) parameters: Parameters,
     /// The shared secret it proved to know.
     pub(super) secret: Option<SecretId>,
@@ -103,7 +102,7 @@ impl Live {
         let max_datagram = u64::from(config.max_datagram).min(parameters.max_datagram);
         let max_datagram = u16::try_from(max_datagram).unwrap_or(u16::MAX);
         let mut live = Self {
-            remote_cid: other.cid,
+            remote_cid: parameters.cid,
             remote_key: outcome.remote,
             secret: other.secret,
             binding: outcome.binding,
@@ -132,8 +131,9 @@ impl Live {
     }
 
     /// What this side tells the other about its limits.
-    pub(super) fn parameters(config: &Config) -> Parameters {
+    pub(super) fn parameters(config: &Config, cid: Cid) -> Parameters {
         Parameters {
+            cid,
             connection_credit: INITIAL_CONNECTION_WINDOW.min(config.max_connection_window),
             channel_credit: INITIAL_CHANNEL_WINDOW.min(config.max_channel_window),
             channels: u64::from(config.max_channels),

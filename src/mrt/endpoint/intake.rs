@@ -47,10 +47,10 @@ impl Endpoint {
                 }
                 self.touched(handle);
             }
-            Clear::Acon { to, from: cid, noise } => {
+            Clear::Acon { to, noise, .. } => {
                 let Some(handle) = self.by_cid.get(&to).copied() else { return };
                 if let Some(entry) = self.connections.get_mut(&handle) {
-                    entry.connection.on_accept(now, &self.config, cid, noise);
+                    entry.connection.on_accept(now, &self.config, noise);
                 }
                 self.touched(handle);
             }
