@@ -1,6 +1,7 @@
 //! Attacks on the setup, from beside the path and from strangers with keys of their own.
 
 use crate::pair::{CLIENT, MS, PATIENCE, Pair, Plan, SERVER, STRANGER, pattern, secs, seed_of};
+use anjer::machine::Machine;
 use anjer::mrt::wire::{Cid, Clear, Pattern};
 use anjer::mrt::{Class, Config, ConnectTo, Endpoint, Event, StaticKey};
 use netem::{Packet, Verdict};
@@ -229,4 +230,32 @@ fn requests_that_cannot_be_read_bring_the_cookies_too() {
     pair.call(ConnectTo::Known(key));
     pair.network.run_for(secs(1));
     assert_eq!(*cookies.borrow(), before, "the flood is over, and so are the cookies");
+}
+
+#[test]
+fn a_request_in_anothers_name_does_not_take_its_place() {
+    for number in 0..3 {
+        let mut pair = Pair::new(Plan::default());
+        let first = catch(&mut pair, CLIENT, RCON);
+        let to = pair.patterns()[number].clone();
+        pair.call(to);
+        pair.network.run_for(MS);
+        let genuine = first.borrow()[0].clone();
+        pair.network.set_tap(|_, _| Verdict::Pass);
+        // Whoever saw it asks first, from the same address and with the same id, for a connection of its own.
+        let Ok(Clear::Rcon { from, .. }) = Clear::parse(&genuine.bytes).map(owned) else { panic!() };
+        let mut other = Endpoint::new(Config::new(StaticKey::from_bytes([66; 32]), b"stories"), [66; 32]);
+        let to = pair.patterns()[number].clone();
+        other.connect(pair.now(), SERVER, to, PATIENCE).unwrap();
+        let mut buffer = Vec::new();
+        other.poll_transmit(pair.now(), &mut buffer).unwrap();
+        let Ok(Clear::Rcon { pattern, noise, .. }) = Clear::parse(&buffer) else { panic!() };
+        let mut bytes = Vec::new();
+        Clear::Rcon { pattern, from, cookie: &[], noise }.emit(&mut bytes);
+        pair.network.inject(Packet { bytes, ..genuine.clone() });
+        pair.network.inject(genuine);
+        pair.must("both are connected", secs(1), |client, server| {
+            client.connection().is_some() && server.connection().is_some()
+        });
+    }
 }

@@ -76,7 +76,7 @@ pub struct Endpoint {
     pub(super) connections: BTreeMap<ConnectionHandle, Entry>,
     pub(super) by_cid: BTreeMap<Cid, ConnectionHandle>,
     /// Strangers' requests and the connections they became.
-    pub(super) by_request: BTreeMap<(SocketAddr, Cid), ConnectionHandle>,
+    pub(super) by_request: BTreeMap<RequestId, ConnectionHandle>,
     /// Strangers that have not proven themselves, the oldest first.
     pub(super) half_open: BTreeSet<ConnectionHandle>,
     /// Requests of the present second that could not be read, and when it began.
@@ -87,11 +87,15 @@ pub struct Endpoint {
     next_handle: u64,
 }
 
+/// What makes a request the same when it comes again: its sender's address and id, and what it says. Without the last, whoever sees one
+/// could send another in its name, and the genuine one would count as a repetition.
+pub(super) type RequestId = (SocketAddr, Cid, [u8; 32]);
+
 /// A connection and the names it is known by.
 pub(super) struct Entry {
     pub(super) connection: Connection,
     pub(super) cid: Cid,
-    pub(super) request: Option<(SocketAddr, Cid)>,
+    pub(super) request: Option<RequestId>,
     /// Whether it counts among the half-open.
     pub(super) half_open: bool,
 }

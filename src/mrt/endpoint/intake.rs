@@ -2,7 +2,7 @@
 //!
 //! Nothing is answered that is damaged, unknown, or not a request; a request of 1200 bytes gets one answer of fewer.
 
-use super::endpoint::{Endpoint, Entry};
+use super::endpoint::{Endpoint, Entry, RequestId};
 use crate::machine::Datagram;
 use crate::mrt::connection::{Connection, Request};
 use crate::mrt::wire::{Clear, DataHeader, PacketKind, Pattern};
@@ -60,7 +60,8 @@ impl Endpoint {
     }
 
     fn on_request(&mut self, now: Instant, request: &Request<'_>, cookie: &[u8]) {
-        if let Some(handle) = self.by_request.get(&(request.from, request.cid)).copied() {
+        let id = (request.from, request.cid, *blake3::hash(request.noise).as_bytes());
+        if let Some(handle) = self.by_request.get(&id).copied() {
             if let Some(entry) = self.entry_mut(handle) {
                 entry.connection.on_repeated_request();
                 self.touched(handle);
@@ -84,7 +85,7 @@ impl Endpoint {
                 return;
             }
         }
-        self.accept(now, request);
+        self.accept(now, request, id);
     }
 
     /// Whoever has an address can fill all places. Who means it takes a round trip or two, who does not stays for twenty seconds: the
@@ -101,13 +102,12 @@ impl Endpoint {
         had_its_time
     }
 
-    fn accept(&mut self, now: Instant, request: &Request<'_>) {
+    fn accept(&mut self, now: Instant, request: &Request<'_>, id: RequestId) {
         let birth = self.draw();
         let secrets = &self.secrets;
         let accepted = Connection::accept(now, &self.config, &birth, request, |id| secrets.get(&id).cloned());
         if let Ok(connection) = accepted {
-            let request = Some((request.from, request.cid));
-            self.insert(birth.handle, Entry { connection, cid: birth.cid, request, half_open: true });
+            self.insert(birth.handle, Entry { connection, cid: birth.cid, request: Some(id), half_open: true });
         } else {
             self.unreadable = match self.unreadable(now) {
                 0 => (now, 1),
