@@ -259,3 +259,23 @@ fn a_request_in_anothers_name_does_not_take_its_place() {
         });
     }
 }
+
+#[test]
+fn files_that_nobody_reads_do_not_use_up_the_credit_of_the_chat() {
+    let mut plan = Plan::default();
+    plan.server.max_channel_window = 100_000;
+    plan.server.max_connection_window = 300_000;
+    let mut pair = Pair::new(plan);
+    let ends = pair.connected();
+    pair.server().reads = false;
+    for _ in 0..5 {
+        pair.client().say(ends.client, Class::Bulk, pattern(1, 1_000_000));
+    }
+    pair.network.run_for(secs(2));
+    // From here on what is new is read; the files stay as they are, together as much as the connection may hold.
+    pair.server().reads = true;
+    for class in [Class::Control, Class::Chat, Class::Request] {
+        let line = pair.client().say(ends.client, class, pattern(2, 5000));
+        pair.must("the line arrived", secs(1), |_, server| server.whole(line).is_some());
+    }
+}

@@ -3,7 +3,12 @@
 //! `pair` is the harness (two parties and the links between them), `party` what stands above an endpoint in these stories, `ledger` the
 //! oracle for amplification. The rest are stories, by subject. A failure prints the seed; a run is repeated by its seed alone.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a helper that fails is a test that fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a helper that fails is a test that fails"
+)]
 
 mod ledger;
 mod pair;
