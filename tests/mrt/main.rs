@@ -3,12 +3,18 @@
 //! `pair` is the harness (two parties and the links between them), `party` what stands above an endpoint in these stories, `ledger` the
 //! oracle for amplification. The rest are stories, by subject. A failure prints the seed; a run is repeated by its seed alone.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a helper that fails is a test that fails"
+)]
 
 mod ledger;
 mod pair;
 mod party;
 
+mod attack;
 mod channels;
 mod ending;
 mod flow;
@@ -18,3 +24,4 @@ mod priority;
 mod setup;
 mod setup_lossy;
 mod transfer;
+mod walk;

@@ -23,6 +23,8 @@ pub(crate) struct Party {
     /// Sends every datagram this many times more: a fault planted to see an oracle catch it.
     pub(crate) stutter: usize,
     waiting: Vec<(ConnectionHandle, ChannelId)>,
+    /// When it was last woken, until a datagram comes; and how often in a row that settled nothing.
+    woken: Option<(Instant, u32)>,
     buffer: Vec<u8>,
     leaving: VecDeque<Packet>,
 }
@@ -58,6 +60,7 @@ impl Party {
             reads: true,
             stutter: 0,
             waiting: Vec::new(),
+            woken: None,
             buffer: Vec::new(),
             leaving: VecDeque::new(),
         }
@@ -132,6 +135,16 @@ impl Party {
         self.inbox.values().map(|inbox| inbox.bytes.len()).sum()
     }
 
+    /// Woken, and everything that it had to say has left: whoever runs it waits for a time that is yet to come, or turns in circles.
+    fn must_not_spin(&mut self, now: Instant) {
+        /// Times in a row that it may want to be woken at once.
+        const PATIENCE: u32 = 3;
+        let Some((at, idle)) = &mut self.woken else { return };
+        let past = *at == now && self.endpoint.poll_timeout().is_some_and(|next| next <= now);
+        *idle = if past { *idle + 1 } else { 0 };
+        assert!(*idle < PATIENCE, "woken at {now:?}, and wants to be woken at {:?}", self.endpoint.poll_timeout());
+    }
+
     fn settle(&mut self, now: Instant) {
         while let Some(event) = self.endpoint.poll_event() {
             match event {
@@ -182,12 +195,14 @@ impl Party {
 impl Host for Party {
     fn handle_datagram(&mut self, now: Duration, from: SocketAddr, _: SocketAddr, bytes: &mut [u8]) {
         let now = Instant::from_start(now);
+        self.woken = None;
         self.endpoint.handle_datagram(now, Datagram { from, ecn: Ecn::NotCapable, contents: bytes });
         self.settle(now);
     }
 
     fn handle_timeout(&mut self, now: Duration) {
         let now = Instant::from_start(now);
+        self.woken = Some((now, self.woken.map_or(0, |(_, idle)| idle)));
         self.endpoint.handle_timeout(now);
         self.settle(now);
     }
@@ -207,6 +222,9 @@ impl Host for Party {
         self.buffer.clear();
         let transmit = self.endpoint.poll_transmit(now, &mut self.buffer);
         self.settle(now);
+        if transmit.is_none() {
+            self.must_not_spin(now);
+        }
         let transmit = transmit?;
         assert!(transmit.segment_size > 0 && !self.buffer.is_empty());
         assert!(self.buffer.len() <= anjer::machine::MAX_TRANSMIT_BYTES);

@@ -12,10 +12,11 @@ pub const BLOCK: u64 = 16 << 10;
 /// A handed-out piece keeps its block in memory. Pieces that fill less than one part in this many of it are copied out instead.
 const PINNED_AT_MOST: usize = 4;
 
-/// How many separate pieces may wait beyond the first gap, for a receive window of this many bytes: enough for every fifth
-/// packet of the window to be missing, few enough that a peer that sends every second byte is stopped early.
+/// How many separate pieces may wait beyond the first gap, for a receive window of this many bytes: enough for every second packet
+/// of the window to be missing. Few enough that a peer which sends every second byte is stopped early: a piece costs moving half of
+/// those that wait, and a packet can hold 150 of them.
 pub const fn max_gaps(window: u64) -> usize {
-    64 + (window / 256) as usize
+    64 + (window / 2048) as usize
 }
 
 /// The piece would make one gap more than allowed. Nothing was changed: the packet it came in counts as lost.

@@ -180,6 +180,14 @@ impl SendBuffer {
         }
     }
 
+    /// Nothing of it is to be sent any more: what was pushed is dropped, and its memory given back. Where it stopped stays known.
+    pub fn abandon(&mut self) {
+        self.pieces = VecDeque::new();
+        self.acked_beyond.clear();
+        self.lost.clear();
+        (self.acked, self.end) = (self.unsent, self.unsent);
+    }
+
     /// Whether everything arrived, the end included.
     pub fn is_complete(&self) -> bool {
         self.fin == Fin::Acked && self.acked == self.end

@@ -84,6 +84,8 @@ impl Sending {
         let tell = matches!(self.state, SendState::Open | SendState::Finished);
         if tell {
             self.state = SendState::Reset(code);
+            // The channel stays until the other side has heard of it and said its part, which it may never do.
+            self.buffer.abandon();
         }
         tell
     }
@@ -122,7 +124,8 @@ impl Sending {
 
     /// Whether a `Writable` is due: room was wanted, and half of `capacity` is free.
     pub(crate) fn take_writable(&mut self, capacity: usize) -> bool {
-        let due = self.wants_room && (self.buffer.len() <= capacity / 2 || self.stopped.is_some());
+        let room = self.is_live() && self.buffer.len() <= capacity / 2;
+        let due = self.wants_room && (room || self.stopped.is_some());
         if due {
             self.wants_room = false;
         }
@@ -135,5 +138,26 @@ impl Sending {
 
     pub(crate) fn is_done(&self) -> bool {
         self.state == SendState::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_holds_no_bytes_and_knows_where_it_stopped() {
+        for stopped in [false, true] {
+            let mut sending = Sending::new(1 << 20);
+            sending.push(&mut Bytes::from(vec![1; 5000]), 4000).unwrap();
+            sending.buffer.next(1000, 1 << 20).unwrap();
+            assert!(if stopped { sending.on_stop(3) } else { sending.reset(3) });
+            assert_eq!((sending.buffer.len(), sending.buffer.first_unsent(), sending.buffer.end()), (0, 1000, 1000));
+            assert_eq!(sending.take_writable(4000), stopped, "nobody is told to go on who gave up himself");
+            sending.on_lost(0..1000, false);
+            assert_eq!(sending.on_acked(0..1000, false), 0);
+            sending.on_reset_acked();
+            assert!(sending.is_done());
+        }
     }
 }

@@ -15,6 +15,10 @@ pub(crate) const INITIAL_CHANNEL_WINDOW: u64 = 1 << 20;
 /// The same for the connection, in bytes.
 pub(crate) const INITIAL_CONNECTION_WINDOW: u64 = 2 << 20;
 
+/// Of the connection's credit, files leave this many bytes to the more urgent classes, or an eighth of what the other side granted at the
+/// beginning if that is less: unread files must not silence the chat.
+const RESERVE: u64 = 64 << 10;
+
 /// Limits of this side, from the configuration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -77,12 +81,18 @@ pub(crate) struct Channels {
     channels: BTreeMap<ChannelId, Channel>,
     counts: [Counts; 4],
     send_credit: SendCredit,
+    /// What files leave of it.
+    reserve: u64,
+    /// A channel left its queue because the connection's credit held it back.
+    starved: bool,
     receive_credit: ReceiveCredit,
     /// Channels with something to send, a queue a class.
     turns: [VecDeque<ChannelId>; 4],
     due: BTreeSet<Control>,
     notices: VecDeque<Notice>,
     delivered: u64,
+    #[cfg(test)]
+    looked_at: usize,
 }
 
 impl Channels {
@@ -95,6 +105,9 @@ impl Channels {
             channels: BTreeMap::new(),
             counts: [counts; 4],
             send_credit: SendCredit::new(granted.connection_credit),
+            // The other side gives more at half a window, so that what is left to others never holds files back for good.
+            reserve: RESERVE.min(granted.connection_credit / 8),
+            starved: false,
             receive_credit: ReceiveCredit::new(
                 INITIAL_CONNECTION_WINDOW.min(limits.max_connection_window),
                 limits.max_connection_window,
@@ -103,6 +116,8 @@ impl Channels {
             due: BTreeSet::new(),
             notices: VecDeque::new(),
             delivered: 0,
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
@@ -233,9 +248,13 @@ impl Channels {
     }
 
     pub(crate) fn on_connection_credit(&mut self, limit: u64) {
-        if self.send_credit.on_limit(limit) {
-            // Channels that waited for the connection's credit left their queues.
+        // A packet holds hundreds of these frames, a connection thousands of channels: they are looked at only if any of them waits.
+        if self.send_credit.on_limit(limit) && core::mem::take(&mut self.starved) {
             let waiting: Vec<ChannelId> = self.channels.keys().copied().collect();
+            #[cfg(test)]
+            {
+                self.looked_at += waiting.len();
+            }
             waiting.into_iter().for_each(|id| self.queue(id));
         }
     }
@@ -253,6 +272,26 @@ impl Channels {
     pub(crate) fn on_channels(&mut self, class: Class, limit: u64) {
         let counts = self.counts_mut(class);
         counts.allowed = counts.allowed.max(limit);
+    }
+
+    // What tests look at.
+
+    /// Channels that live.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Bytes of the connection's credit that the other side used and did not get back.
+    #[cfg(test)]
+    pub(crate) const fn held_back(&self) -> u64 {
+        self.receive_credit.outstanding()
+    }
+
+    /// How often a channel was looked at because the connection's credit grew.
+    #[cfg(test)]
+    pub(crate) const fn looked_at(&self) -> usize {
+        self.looked_at
     }
 
     // What became of what was sent.
@@ -313,7 +352,8 @@ impl Channels {
 
     /// Writes channel data while it fits below `limit` bytes of `buffer`: the most urgent class first, channels of a class in turn.
     pub(crate) fn emit_data(&mut self, buffer: &mut Vec<u8>, limit: usize, mut sent: impl FnMut(DataSent)) {
-        for turns in &mut self.turns {
+        for (class, turns) in Class::ALL.into_iter().zip(&mut self.turns) {
+            let reserve = if class == Class::Bulk { self.reserve } else { 0 };
             while let Some(&id) = turns.front() {
                 let room = limit.saturating_sub(buffer.len());
                 let Some(channel) = self.channels.get_mut(&id) else {
@@ -322,8 +362,10 @@ impl Channels {
                 };
                 let sending = &mut channel.sending;
                 let first_unsent = sending.buffer.first_unsent();
-                let credit = sending.credit.limit().min(first_unsent.saturating_add(self.send_credit.available()));
+                let available = self.send_credit.available().saturating_sub(reserve);
+                let credit = sending.credit.limit().min(first_unsent.saturating_add(available));
                 if !sending.is_live() || !sending.buffer.has_pending(credit) {
+                    self.starved |= sending.is_live() && sending.buffer.has_pending(sending.credit.limit());
                     sending.queued = false;
                     turns.pop_front();
                     continue;

@@ -8,6 +8,9 @@ pub(crate) const VIOLATION: u32 = 0xFFFF_FF01;
 /// Times that the close is said again when the other side goes on, at most.
 const MAX_REPEATS: u32 = 8;
 
+/// How long the close stands at most: a peer that answers late on purpose makes round trips look like hours.
+const MAX_STANDING: Duration = Duration::from_secs(10);
+
 /// A connection that this side closed: it answers with its close for a while, then is forgotten.
 #[derive(Debug)]
 pub(super) struct Closing {
@@ -27,7 +30,7 @@ impl Closing {
         Self {
             code,
             reason: reason.to_owned(),
-            until: now + probe_timeout.saturating_mul(3),
+            until: now + probe_timeout.saturating_mul(3).min(MAX_STANDING),
             due: true,
             repeats: 0,
             heard: 0,

@@ -32,7 +32,7 @@ pub(crate) struct Connection {
     began: Instant,
     handshake: Option<Duration>,
     setup: Setup,
-    live: Option<Box<Live>>,
+    pub(super) live: Option<Box<Live>>,
     closing: Option<Closing>,
     over: bool,
     /// A datagram of the setup that answers one that came.
@@ -81,7 +81,7 @@ impl Connection {
         let (secret_id, secret) = secret.unzip();
         // The first message of XX is not sealed: our limits wait for the third.
         if pattern != Pattern::XX {
-            Live::parameters(config).emit(&mut payload);
+            Live::parameters(config, birth.cid).emit(&mut payload);
         }
         let mut handshake =
             Handshake::initiator(pattern, &config.static_key, &config.application, key, secret, birth.handshake_seed)?;
@@ -117,7 +117,7 @@ impl Connection {
             (secret_id, parameters) = (Some(id), rest);
         }
         let mut ours = Vec::new();
-        Live::parameters(config).emit(&mut ours);
+        Live::parameters(config, birth.cid).emit(&mut ours);
         let noise = handshake.write(&ours)?;
         let mut accept = Vec::new();
         Clear::Acon { to: request.cid, from: birth.cid, noise: &noise }.emit(&mut accept);
@@ -131,7 +131,7 @@ impl Connection {
         let parameters = Parameters::parse(parameters).map_err(|_| HandshakeFailed)?;
         let setup = Setup::ExpectProof { accept, until };
         let mut connection = Self::new(now, birth, false, request.from, setup);
-        let other = Other { remote: request.from, cid: request.cid, parameters, secret: secret_id };
+        let other = Other { remote: request.from, parameters, secret: secret_id };
         connection.go_live(now, config, handshake, &other)?;
         connection.reply_due = true;
         Ok(connection)
@@ -166,32 +166,33 @@ impl Connection {
     /// The other side wants to see a cookie first.
     pub(crate) fn on_retry(&mut self, now: Instant, shown: &[u8]) {
         if let Setup::ExpectAccept { cookie, repeat, .. } = &mut self.setup
-            && cookie.is_empty()
+            && !shown.is_empty()
         {
+            // The first is shown at once. Later ones wait for their turn: the first was forged, or grew old, or these are forged.
+            if cookie.is_empty() {
+                *repeat = Repeat::new(now, repeat.until);
+            }
+            cookie.clear();
             cookie.extend_from_slice(shown);
-            *repeat = Repeat::new(now, repeat.until);
         }
     }
 
     /// The second message, or the third.
-    pub(crate) fn on_accept(&mut self, now: Instant, config: &Config, from: SocketAddr, cid: Cid, noise: &[u8]) {
+    ///
+    /// Wherever it says it comes from: the other side is where the message before it went, for only who read that one there can have
+    /// written this one. Another address has to prove itself, with sealed packets, as at any other time.
+    pub(crate) fn on_accept(&mut self, now: Instant, config: &Config, noise: &[u8]) {
         // A message that does not read leaves everything as it was: anyone can send one.
-        let _: Result<(), HandshakeFailed> = self.try_accept(now, config, from, cid, noise);
+        let _: Result<(), HandshakeFailed> = self.try_accept(now, config, noise);
     }
 
-    fn try_accept(
-        &mut self,
-        now: Instant,
-        config: &Config,
-        from: SocketAddr,
-        cid: Cid,
-        noise: &[u8],
-    ) -> Result<(), HandshakeFailed> {
+    fn try_accept(&mut self, now: Instant, config: &Config, noise: &[u8]) -> Result<(), HandshakeFailed> {
+        let remote = self.first_remote;
         match &mut self.setup {
             Setup::ExpectAccept { handshake, secret, .. } => {
                 let (payload, secret) = (handshake.read(noise)?, *secret);
                 let parameters = Parameters::parse(&payload).map_err(|_| HandshakeFailed)?;
-                self.on_second(now, config, &Other { remote: from, cid, parameters, secret })
+                self.on_second(now, config, &Other { remote, parameters, secret })
             }
             Setup::ExpectThird { handshake, .. } => {
                 let payload = handshake.read(noise)?;
@@ -199,7 +200,7 @@ impl Connection {
                 let Setup::ExpectThird { handshake, .. } = core::mem::replace(&mut self.setup, Setup::Done) else {
                     return Err(HandshakeFailed);
                 };
-                self.go_live(now, config, *handshake, &Other { remote: from, cid, parameters, secret: None })?;
+                self.go_live(now, config, *handshake, &Other { remote, parameters, secret: None })?;
                 self.on_connected(now);
                 Ok(())
             }
@@ -216,10 +217,10 @@ impl Connection {
         };
         if pattern == Pattern::XX {
             let mut ours = Vec::new();
-            Live::parameters(config).emit(&mut ours);
+            Live::parameters(config, self.local_cid).emit(&mut ours);
             let noise = handshake.write(&ours)?;
             let mut third = Vec::new();
-            Clear::Acon { to: other.cid, from: self.local_cid, noise: &noise }.emit(&mut third);
+            Clear::Acon { to: other.parameters.cid, from: self.local_cid, noise: &noise }.emit(&mut third);
             self.setup = Setup::ExpectSealed { third, repeat: Repeat::new(now, repeat.until) };
         }
         self.go_live(now, config, *handshake, other)?;
@@ -272,6 +273,7 @@ impl Connection {
                 self.end(CloseReason::Remote { code, reason });
             }
             Verdict::Violation(what) => {
+                self.collect_notices();
                 self.say_goodbye(now, VIOLATION, what);
                 self.events.push_back(Event::Lost { connection: self.handle, reason: CloseReason::Violation(what) });
             }
@@ -467,6 +469,11 @@ impl Connection {
     /// Whether a stranger's connection has not proven itself.
     pub(crate) const fn is_half_open(&self) -> bool {
         matches!(self.setup, Setup::ExpectThird { .. } | Setup::ExpectProof { .. })
+    }
+
+    /// When its first datagram came or left.
+    pub(crate) const fn began(&self) -> Instant {
+        self.began
     }
 
     /// Whether it was closed: those above have been told that it is over.

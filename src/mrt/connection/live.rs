@@ -47,6 +47,8 @@ pub(super) struct Live {
     pub(super) entropy: Entropy,
     /// Probe timeouts since the last acknowledgement.
     pub(super) timeouts: u32,
+    /// Of these, those at which the other side had been heard since it was last asked: it lives, and acknowledges nothing.
+    pub(super) ignored: u32,
     /// Packets that may leave whatever the congestion window says, to find out what arrived.
     pub(super) probes_due: u32,
     /// When pacing allows the next packet; `None` while nothing waits for it.
@@ -60,7 +62,6 @@ pub(super) struct Live {
 /// What the setup told of the other side.
 pub(super) struct Other {
     pub(super) remote: SocketAddr,
-    pub(super) cid: Cid,
     pub(super) parameters: Parameters,
     /// The shared secret it proved to know.
     pub(super) secret: Option<SecretId>,
@@ -101,7 +102,7 @@ impl Live {
         let max_datagram = u64::from(config.max_datagram).min(parameters.max_datagram);
         let max_datagram = u16::try_from(max_datagram).unwrap_or(u16::MAX);
         let mut live = Self {
-            remote_cid: other.cid,
+            remote_cid: parameters.cid,
             remote_key: outcome.remote,
             secret: other.secret,
             binding: outcome.binding,
@@ -117,6 +118,7 @@ impl Live {
             next_skip: 0,
             entropy,
             timeouts: 0,
+            ignored: 0,
             probes_due: 0,
             paced_until: None,
             last_heard: now,
@@ -129,8 +131,9 @@ impl Live {
     }
 
     /// What this side tells the other about its limits.
-    pub(super) fn parameters(config: &Config) -> Parameters {
+    pub(super) fn parameters(config: &Config, cid: Cid) -> Parameters {
         Parameters {
+            cid,
             connection_credit: INITIAL_CONNECTION_WINDOW.min(config.max_connection_window),
             channel_credit: INITIAL_CHANNEL_WINDOW.min(config.max_channel_window),
             channels: u64::from(config.max_channels),

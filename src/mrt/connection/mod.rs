@@ -18,6 +18,8 @@
 //! A connection does not know its siblings; the endpoint gives it the datagrams that carry its id.
 
 mod acks;
+#[cfg(test)]
+mod attacks;
 mod closing;
 mod content;
 mod life;

@@ -41,7 +41,9 @@ impl Path {
 
     /// The other side is at another host: nothing is known of the way there (RFC 9000 §9.4).
     pub(super) fn move_to(&mut self, now: Instant, remote: SocketAddr) {
-        *self = Self::new(now, remote, self.algorithm, self.max_datagram);
+        // The other side counts marks for the whole connection: counts of a new path alone would look like lies.
+        let ecn = self.ecn;
+        *self = Self { ecn, ..Self::new(now, remote, self.algorithm, self.max_datagram) };
     }
 
     /// The path's probe timeout after `consecutive` of them without an answer.
@@ -112,6 +114,18 @@ mod tests {
         assert_eq!(ecn.mark(), Ecn::Capable0);
         assert!(!ecn.on_acked(1, None));
         assert_eq!(ecn.mark(), Ecn::NotCapable);
+    }
+
+    #[test]
+    fn marks_are_counted_on_when_the_other_side_moves() {
+        let at = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let mut path = Path::new(Instant::ZERO, at(1), Algorithm::default(), 1472);
+        (0..20).for_each(|_| path.ecn.on_sent());
+        path.ecn.on_acked(20, Some([20, 0, 0]));
+        path.move_to(Instant::ZERO, at(2));
+        path.ecn.on_sent();
+        path.ecn.on_acked(1, Some([21, 0, 0]));
+        assert_eq!(path.ecn.mark(), Ecn::Capable0);
     }
 
     #[test]

@@ -129,6 +129,7 @@ impl Live {
         self.keys.on_acknowledged(ack.largest());
         if report.ack_eliciting_acked {
             self.timeouts = 0;
+            self.ignored = 0;
             self.probes_due = 0;
         }
         let congested = self.path.ecn.on_acked(report.newly_acked, ack.ecn);

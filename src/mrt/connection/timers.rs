@@ -4,6 +4,10 @@ use super::live::Live;
 use crate::mrt::api::{CloseReason, Config};
 use crate::time::Instant;
 
+/// Probe timeouts in a row after each of which the other side was heard and none of what was sent had been acknowledged: two minutes
+/// and more. What we send does not arrive, or somebody wants us to remember it for ever.
+const MAX_IGNORED: u32 = 128;
+
 /// Everything that happens by the clock once there are keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
@@ -67,6 +71,12 @@ impl Live {
                 Timer::Loss => self.detect_lost(now),
                 Timer::Probe => {
                     self.timeouts = self.timeouts.saturating_add(1);
+                    if self.ledger.last_ack_eliciting_sent_at().is_some_and(|sent_at| self.last_heard > sent_at) {
+                        self.ignored = self.ignored.saturating_add(1);
+                    }
+                    if self.ignored >= MAX_IGNORED {
+                        return Some(CloseReason::TimedOut);
+                    }
                     // RFC 9002 §6.2.4: two, so that the loss of one is not one more timeout.
                     self.probes_due = 2;
                 }

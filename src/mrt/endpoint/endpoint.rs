@@ -13,7 +13,7 @@ use crate::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Datagrams outside of any connection that wait to be sent, at most.
@@ -76,19 +76,26 @@ pub struct Endpoint {
     pub(super) connections: BTreeMap<ConnectionHandle, Entry>,
     pub(super) by_cid: BTreeMap<Cid, ConnectionHandle>,
     /// Strangers' requests and the connections they became.
-    pub(super) by_request: BTreeMap<(SocketAddr, Cid), ConnectionHandle>,
-    pub(super) half_open: usize,
+    pub(super) by_request: BTreeMap<RequestId, ConnectionHandle>,
+    /// Strangers that have not proven themselves, the oldest first.
+    pub(super) half_open: BTreeSet<ConnectionHandle>,
+    /// Requests of the present second that could not be read, and when it began.
+    pub(super) unreadable: (Instant, usize),
     pub(super) outgoing: VecDeque<(SocketAddr, Vec<u8>)>,
     pub(super) schedule: Schedule,
     pub(super) events: VecDeque<Event>,
     next_handle: u64,
 }
 
+/// What makes a request the same when it comes again: its sender's address and id, and what it says. Without the last, whoever sees one
+/// could send another in its name, and the genuine one would count as a repetition.
+pub(super) type RequestId = (SocketAddr, Cid, [u8; 32]);
+
 /// A connection and the names it is known by.
 pub(super) struct Entry {
     pub(super) connection: Connection,
     pub(super) cid: Cid,
-    pub(super) request: Option<(SocketAddr, Cid)>,
+    pub(super) request: Option<RequestId>,
     /// Whether it counts among the half-open.
     pub(super) half_open: bool,
 }
@@ -108,7 +115,8 @@ impl Endpoint {
             connections: BTreeMap::new(),
             by_cid: BTreeMap::new(),
             by_request: BTreeMap::new(),
-            half_open: 0,
+            half_open: BTreeSet::new(),
+            unreadable: (Instant::ZERO, 0),
             outgoing: VecDeque::new(),
             schedule: Schedule::default(),
             events: VecDeque::new(),
@@ -282,7 +290,9 @@ impl Endpoint {
         if let Some(request) = entry.request {
             self.by_request.insert(request, handle);
         }
-        self.half_open += usize::from(entry.half_open);
+        if entry.half_open {
+            self.half_open.insert(handle);
+        }
         self.connections.insert(handle, entry);
         self.schedule.wake(handle);
     }
@@ -299,7 +309,7 @@ impl Endpoint {
         }
         if entry.half_open && !entry.connection.is_half_open() {
             entry.half_open = false;
-            self.half_open -= 1;
+            self.half_open.remove(&handle);
         }
         if entry.connection.is_over() {
             self.remove(handle);
@@ -317,13 +327,13 @@ impl Endpoint {
         }
     }
 
-    fn remove(&mut self, handle: ConnectionHandle) {
+    pub(super) fn remove(&mut self, handle: ConnectionHandle) {
         let Some(entry) = self.connections.remove(&handle) else { return };
         self.by_cid.remove(&entry.cid);
         if let Some(request) = entry.request {
             self.by_request.remove(&request);
         }
-        self.half_open -= usize::from(entry.half_open);
+        self.half_open.remove(&handle);
         self.schedule.forget(handle);
     }
 }

@@ -2,15 +2,18 @@
 //!
 //! Nothing is answered that is damaged, unknown, or not a request; a request of 1200 bytes gets one answer of fewer.
 
-use super::endpoint::{Endpoint, Entry};
+use super::endpoint::{Endpoint, Entry, RequestId};
 use crate::machine::Datagram;
 use crate::mrt::connection::{Connection, Request};
 use crate::mrt::wire::{Clear, DataHeader, PacketKind, Pattern};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use std::net::SocketAddr;
 
 /// How many times `max_half_open` strangers may be half-open at once, even with a cookie.
 const HALF_OPEN_WITH_COOKIE: usize = 8;
+
+/// How long a half-open stranger keeps its place when all are taken: a few round trips of the slowest link.
+const HALF_OPEN_UNDISTURBED: Duration = Duration::from_secs(1);
 
 impl Endpoint {
     pub(super) fn take_in(&mut self, now: Instant, datagram: Datagram<'_>) {
@@ -44,10 +47,10 @@ impl Endpoint {
                 }
                 self.touched(handle);
             }
-            Clear::Acon { to, from: cid, noise } => {
+            Clear::Acon { to, noise, .. } => {
                 let Some(handle) = self.by_cid.get(&to).copied() else { return };
                 if let Some(entry) = self.connections.get_mut(&handle) {
-                    entry.connection.on_accept(now, &self.config, from, cid, noise);
+                    entry.connection.on_accept(now, &self.config, noise);
                 }
                 self.touched(handle);
             }
@@ -57,7 +60,8 @@ impl Endpoint {
     }
 
     fn on_request(&mut self, now: Instant, request: &Request<'_>, cookie: &[u8]) {
-        if let Some(handle) = self.by_request.get(&(request.from, request.cid)).copied() {
+        let id = (request.from, request.cid, *blake3::hash(request.noise).as_bytes());
+        if let Some(handle) = self.by_request.get(&id).copied() {
             if let Some(entry) = self.entry_mut(handle) {
                 entry.connection.on_repeated_request();
                 self.touched(handle);
@@ -69,26 +73,53 @@ impl Endpoint {
         {
             return;
         }
-        if self.half_open >= self.config.max_half_open {
+        if self.half_open.len().saturating_add(self.unreadable(now)) >= self.config.max_half_open {
             if !self.cookies.is_good(now, request.from, request.cid, cookie) {
                 let cookie = self.cookies.bake(now, request.from, request.cid);
                 self.reply(request.from, &Clear::Rtry { to: request.cid, cookie: &cookie });
                 return;
             }
-            if self.half_open >= self.config.max_half_open.saturating_mul(HALF_OPEN_WITH_COOKIE) {
+            if self.half_open.len() >= self.config.max_half_open.saturating_mul(HALF_OPEN_WITH_COOKIE)
+                && !self.make_room(now)
+            {
                 return;
             }
         }
-        self.accept(now, request);
+        self.accept(now, request, id);
     }
 
-    fn accept(&mut self, now: Instant, request: &Request<'_>) {
+    /// Whoever has an address can fill all places. Who means it takes a round trip or two, who does not stays for twenty seconds: the
+    /// oldest has to go, if it had its time.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let Some(oldest) = self.half_open.first().copied() else { return false };
+        let had_its_time = self
+            .connections
+            .get(&oldest)
+            .is_none_or(|entry| now.saturating_since(entry.connection.began()) >= HALF_OPEN_UNDISTURBED);
+        if had_its_time {
+            self.remove(oldest);
+        }
+        had_its_time
+    }
+
+    fn accept(&mut self, now: Instant, request: &Request<'_>, id: RequestId) {
         let birth = self.draw();
         let secrets = &self.secrets;
         let accepted = Connection::accept(now, &self.config, &birth, request, |id| secrets.get(&id).cloned());
         if let Ok(connection) = accepted {
-            let request = Some((request.from, request.cid));
-            self.insert(birth.handle, Entry { connection, cid: birth.cid, request, half_open: true });
+            self.insert(birth.handle, Entry { connection, cid: birth.cid, request: Some(id), half_open: true });
+        } else {
+            self.unreadable = match self.unreadable(now) {
+                0 => (now, 1),
+                others => (self.unreadable.0, others.saturating_add(1)),
+            };
         }
+    }
+
+    /// Requests that could not be read within the last second. Each cost an agreement of keys, so that they are load as the half-open
+    /// are, and a flood of them from addresses that are not proven is held off by the same cookie.
+    fn unreadable(&self, now: Instant) -> usize {
+        let (began, count) = self.unreadable;
+        if now.saturating_since(began) < Duration::from_secs(1) { count } else { 0 }
     }
 }
