@@ -128,6 +128,19 @@ fn a_port_where_nobody_listens_is_refused_if_the_system_there_says_so() {
 }
 
 #[test]
+fn a_forged_report_that_nobody_listens_does_not_stop_a_setup() {
+    // Anyone can send such a report; the answer is on its way.
+    let mut pair = Pair::new(Plan { link: Link { delay: 150 * MS, ..Link::default() }, ..Plan::default() });
+    pair.call(ConnectTo::Unknown);
+    pair.network.run_for(10 * MS);
+    let now = pair.now();
+    pair.client().endpoint.handle_unreachable(now, SERVER);
+    pair.must("both connected", secs(1), |client, server| {
+        client.connection().is_some() && server.connection().is_some()
+    });
+}
+
+#[test]
 fn strangers_are_not_heard_where_they_are_not_wanted_but_those_who_know_the_key_are() {
     let mut pair = Pair::new(Plan::default());
     pair.server().endpoint.listen_to_strangers(false);

@@ -281,13 +281,15 @@ impl Connection {
         self.collect_notices();
     }
 
-    /// The system says that nobody listens there. Believed only of a connection that is being made: a living one is not harmed by
+    /// The system says that nobody listens there. Half believed of a connection that is being made: a living one is not harmed by
     /// it, but those above may want to look.
     pub(crate) fn on_unreachable(&mut self, now: Instant, to: SocketAddr) {
+        if let Setup::ExpectAccept { repeat, .. } = &mut self.setup
+            && to == self.first_remote
+        {
+            repeat.on_unreachable(now);
+        }
         match &self.live {
-            None if matches!(self.setup, Setup::ExpectAccept { .. }) && to == self.first_remote => {
-                self.end(CloseReason::Refused);
-            }
             Some(live)
                 if live.path.remote == to
                     && self.closing.is_none()
@@ -319,8 +321,11 @@ impl Connection {
             return;
         }
         if self.setup.until().is_some_and(|until| until <= now) {
-            let reason =
-                if self.live.is_some() && self.initiator { CloseReason::TimedOut } else { CloseReason::NoAnswer };
+            let reason = match &self.setup {
+                Setup::ExpectSealed { .. } => CloseReason::TimedOut,
+                Setup::ExpectAccept { repeat, .. } if repeat.refused => CloseReason::Refused,
+                _ => CloseReason::NoAnswer,
+            };
             self.end(reason);
             return;
         }

@@ -21,6 +21,10 @@ const FIRST_REPEAT: Duration = Duration::from_millis(250);
 /// The longest time between repeats. Doubling without a cap fails one setup in five at 50 % loss.
 const LAST_REPEAT: Duration = Duration::from_secs(1);
 
+/// How long a caller goes on after the system said that nobody listens there. Anyone could have sent that, and NATs do while a hole
+/// is being punched: an answer within this time counts for more.
+const REFUSED_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long a callee waits for a caller that it heard from.
 pub(super) const CALLEE_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -80,12 +84,22 @@ pub(super) struct Repeat {
     pub(super) left_once: Option<Instant>,
     /// When nobody waits for the answer any more.
     pub(super) until: Instant,
+    /// The system said that nobody listens there.
+    pub(super) refused: bool,
 }
 
 impl Repeat {
     /// Leaves at once.
     pub(super) const fn new(now: Instant, until: Instant) -> Self {
-        Self { next: now, interval: FIRST_REPEAT, left_once: None, until }
+        Self { next: now, interval: FIRST_REPEAT, left_once: None, until, refused: false }
+    }
+
+    /// The system says that nobody listens there: a hint that shortens the waiting, once.
+    pub(super) fn on_unreachable(&mut self, now: Instant) {
+        if !self.refused {
+            self.refused = true;
+            self.until = self.until.min(now + REFUSED_PATIENCE);
+        }
     }
 
     /// It left.
