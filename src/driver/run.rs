@@ -157,7 +157,7 @@ impl<D: Driven> Network<D> {
     }
 
     fn run(mut self) {
-        while !self.is_over() {
+        loop {
             self.more = false;
             self.retry = false;
             self.receive();
@@ -167,6 +167,9 @@ impl<D: Driven> Network<D> {
             self.send();
             // Sending may have something to tell, too.
             self.tell();
+            if self.is_over() {
+                break;
+            }
             self.wait();
         }
     }
