@@ -7,7 +7,6 @@ use anjer::mrt::recovery::congestion::Algorithm;
 use anjer::mrt::{Config, Endpoint, Event, StaticKey};
 use anjer::time::{Duration, Instant};
 use rand::TryRng;
-use rand::rngs::SysRng;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -96,9 +95,10 @@ pub(crate) fn start_client<M: Mode + 'static>(
 }
 
 /// Secret random bytes from the system.
+#[expect(clippy::disallowed_types, reason = "a program is where a seed comes from")]
 pub(crate) fn random() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
-    SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
+    rand::rngs::SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes)
 }
 
