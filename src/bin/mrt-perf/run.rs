@@ -95,7 +95,6 @@ pub(crate) fn start_client<M: Mode + 'static>(
 }
 
 /// Secret random bytes from the system.
-#[expect(clippy::disallowed_types, reason = "a program is where a seed comes from")]
 pub(crate) fn random() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     rand::rngs::SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
