@@ -27,6 +27,10 @@ const MAX_EVENTS: usize = 1024;
 /// Batches received a turn, at most: acknowledgements are not late, and sending is not kept waiting.
 const RECEIVES_A_TURN: usize = 2;
 
+/// Bytes received before the machine's events are polled: what is read is freed while it is in the processor's cache, and before
+/// the allocator returns it to the system, only to ask for it again (both measured: a fifth of a receiver's time).
+const TELL_EVERY: usize = 64 << 10;
+
 /// Commands, or answers of the helper, taken a turn, at most.
 const COMMANDS_A_TURN: usize = 32;
 
@@ -90,6 +94,33 @@ struct Helping<D: Driven> {
     held: Option<D::Job>,
 }
 
+/// The network thread's end of the events.
+struct Teller<D: Driven> {
+    events: Sender<D::Event>,
+    /// An event that found the channel full.
+    held: Option<D::Event>,
+}
+
+impl<D: Driven> Teller<D> {
+    /// Hands out events while there is room for them, a turn's worth at most. Returns how many.
+    fn tell(&mut self, driven: &mut D) -> usize {
+        let mut told = 0;
+        while told < EVENTS_A_TURN
+            && let Some(event) = self.held.take().or_else(|| driven.poll_event())
+        {
+            match self.events.try_send(event) {
+                // Without a reader the rest of the run goes on in silence.
+                Ok(()) | Err(TrySendError::Disconnected(_)) => told += 1,
+                Err(TrySendError::Full(event)) => {
+                    self.held = Some(event);
+                    break;
+                }
+            }
+        }
+        told
+    }
+}
+
 /// Everything the network thread has.
 struct Network<D: Driven> {
     poll: Poll,
@@ -100,10 +131,8 @@ struct Network<D: Driven> {
     driven: D,
     clock: Clock,
     commands: Receiver<D::Command>,
-    events: Sender<D::Event>,
+    teller: Teller<D>,
     helping: Option<Helping<D>>,
-    /// An event that found the channel full.
-    held: Option<D::Event>,
     /// Nobody can send a command any more.
     abandoned: bool,
     /// The socket has not yet said that nothing is left to receive (readiness is told once, when it changes).
@@ -142,9 +171,8 @@ impl<D: Driven> Network<D> {
             driven,
             clock,
             commands,
-            events,
+            teller: Teller { events, held: None },
             helping,
-            held: None,
             abandoned: false,
             readable: true,
             buffer: Vec::with_capacity(MAX_TRANSMIT_BYTES),
@@ -157,7 +185,7 @@ impl<D: Driven> Network<D> {
     }
 
     fn run(mut self) {
-        while !self.is_over() {
+        loop {
             self.more = false;
             self.retry = false;
             self.receive();
@@ -167,6 +195,9 @@ impl<D: Driven> Network<D> {
             self.send();
             // Sending may have something to tell, too.
             self.tell();
+            if self.is_over() {
+                break;
+            }
             self.wait();
         }
     }
@@ -178,7 +209,17 @@ impl<D: Driven> Network<D> {
                 break;
             }
             let now = self.clock.now();
-            match self.socket.receive(|datagram| self.driven.handle_datagram(now, datagram)) {
+            let (socket, teller, driven) = (&mut self.socket, &mut self.teller, &mut self.driven);
+            let mut untold = 0;
+            let received = socket.receive(|datagram| {
+                untold += datagram.contents.len();
+                driven.handle_datagram(now, datagram);
+                if untold >= TELL_EVERY {
+                    untold = 0;
+                    teller.tell(driven);
+                }
+            });
+            match received {
                 Ok(more) => self.readable = more,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) => {
@@ -209,7 +250,7 @@ impl<D: Driven> Network<D> {
             self.more |= taken == COMMANDS_A_TURN;
         }
         let mut taken = 0;
-        while taken < COMMANDS_A_TURN && self.held.is_none() {
+        while taken < COMMANDS_A_TURN && self.teller.held.is_none() {
             match self.commands.try_recv() {
                 Ok(command) => self.driven.handle_command(now, command),
                 Err(TryRecvError::Empty) => break,
@@ -233,22 +274,10 @@ impl<D: Driven> Network<D> {
 
     /// Events to their reader, jobs to the helper.
     fn tell(&mut self) {
-        let mut told = 0;
-        while told < EVENTS_A_TURN
-            && let Some(event) = self.held.take().or_else(|| self.driven.poll_event())
-        {
-            match self.events.try_send(event) {
-                // Without a reader the rest of the run goes on in silence.
-                Ok(()) | Err(TrySendError::Disconnected(_)) => told += 1,
-                Err(TrySendError::Full(event)) => {
-                    self.held = Some(event);
-                    self.retry = true;
-                    break;
-                }
-            }
-        }
+        let told = self.teller.tell(&mut self.driven);
         // What was told may have made room for more to send (credit), or for commands.
         self.more |= told > 0;
+        self.retry |= self.teller.held.is_some();
         let Some(helping) = &mut self.helping else { return };
         let mut given = 0;
         while given < EVENTS_A_TURN
@@ -345,7 +374,7 @@ impl<D: Driven> Network<D> {
         }
         let now = self.clock.now();
         let farewell = *self.farewell.get_or_insert(now + FAREWELL);
-        let done = self.held.is_none() && self.unsent.is_none() && !self.more;
+        let done = self.teller.held.is_none() && self.unsent.is_none() && !self.more;
         done || now >= farewell
     }
 }

@@ -40,6 +40,8 @@ struct Toy {
     echo: bool,
     alarm: Option<Instant>,
     finished: bool,
+    /// Does not tell that it obeyed.
+    silent: bool,
 }
 
 impl Machine for Toy {
@@ -92,9 +94,14 @@ impl Driven for Toy {
             Command::Flood(to) => self.flood = Some(to),
             Command::Alarm(after) => self.alarm = Some(now + after),
             Command::Work(jobs) => self.jobs.extend(0..jobs),
-            Command::Finish => self.finished = true,
+            Command::Finish => {
+                self.finished = true;
+                self.flood = None;
+            }
         }
-        self.events.push_back(Event::Obeyed);
+        if !self.silent {
+            self.events.push_back(Event::Obeyed);
+        }
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -222,6 +229,14 @@ fn the_last_event_is_told_before_the_end() {
     assert_eq!(next(&machine), Event::Obeyed);
     assert!(machine.events().recv_timeout(PATIENCE).is_err_and(|error| error.is_disconnected()));
     assert!(machine.send(Command::Finish).is_err());
+    machine.join().unwrap();
+}
+
+/// Nothing more happens after the command that ends it: the loop must not wait for something that would.
+#[test]
+fn a_machine_that_has_nothing_to_tell_ends_at_once() {
+    let machine = start(Toy { silent: true, ..Toy::default() });
+    machine.send(Command::Finish).unwrap();
     machine.join().unwrap();
 }
 
