@@ -161,6 +161,13 @@ impl Room {
     pub(super) fn on_ask(&mut self, now: Instant, from: NodeId, epoch: Epoch) {
         if epoch != self.view.epoch {
             // It missed a change, or we did.
+            if epoch.supernode == self.id()
+                && matches!(self.standing, Standing::Following)
+                && self.former.contains(from)
+            {
+                let view = self.view.clone();
+                self.send_on(from, epoch, &view);
+            }
             return self.say_hello(from);
         }
         let supernode = epoch.supernode;

@@ -51,7 +51,9 @@ impl Room {
             self.sequencer.voices.note(placed.line.id(), placed.head.seq);
         }
         for id in members {
-            self.sequencer.followers.insert(*id, Follower::new(now));
+            // Who reported a moment ago counts as ours until it says otherwise; who was handed over has yet to come.
+            let answered = (reason == Reason::Lost).then_some(now);
+            self.sequencer.followers.insert(*id, Follower { answered, ..Follower::new(now) });
         }
         self.standing = Standing::Leading(Leading { next_beat: now + self.config.times.heartbeat });
         self.detector.suspicion = None;
@@ -245,7 +247,7 @@ impl Room {
         }
         let reason = if !ours {
             Succession::Joined
-        } else if self.expects_welcome(from, view.room) {
+        } else if self.expects_welcome(from, view.room) || view.epoch.counter <= self.view.epoch.counter {
             Succession::Merged
         } else {
             view.reason.into()
@@ -287,12 +289,25 @@ impl Room {
     }
 
     /// Supernode of the smaller half: the members are told where to go.
-    fn lead_others_to(&mut self, _now: Instant, view: &View) {
+    fn lead_others_to(&mut self, now: Instant, view: &View) {
         if !matches!(self.standing, Standing::Leading(_)) {
             return;
         }
-        let Some(supernode) = view.record(view.epoch.supernode).cloned() else { return };
-        for id in self.view.successors().filter(|id| !view.contains(*id)).collect::<Vec<_>>() {
+        let own = self.id();
+        let others = self.view.entries.iter().map(|entry| entry.record.clone());
+        let others: Vec<MemberRecord> =
+            others.filter(|record| record.id() != own && !view.contains(record.id())).collect();
+        for record in others {
+            let id = record.id();
+            // Until it arrives there it is known here, and sent on again should it ask.
+            self.former.add(now, record);
+            self.send_on(id, self.view.epoch, view);
+        }
+    }
+
+    /// Sends a member of an `epoch` that we led to the supernode of `view`, with our word.
+    pub(super) fn send_on(&mut self, id: NodeId, epoch: Epoch, view: &View) {
+        if let Some(supernode) = view.record(view.epoch.supernode).cloned() {
             let facts = VoucherFacts {
                 room: view.room,
                 counter: view.epoch.counter,
@@ -301,30 +316,38 @@ impl Room {
                 invitation: None,
             };
             let voucher = Voucher::sign(&self.identity, facts);
-            let merge = Merge { epoch: self.view.epoch, next: view.epoch, supernode: supernode.clone(), voucher };
+            let merge = Merge { epoch, next: view.epoch, supernode: supernode.clone(), voucher };
             self.send(id, RoomMessage::Merge(Box::new(merge)));
         }
     }
 
     /// Our supernode has gone over to the other half.
     pub(super) fn on_merge(&mut self, now: Instant, from: NodeId, merge: Merge) {
-        if from != self.view.epoch.supernode || merge.epoch != self.view.epoch || merge.supernode.verify().is_err() {
+        if from != merge.epoch.supernode || merge.supernode.verify().is_err() {
             return self.alert("forged", format!("{from} wants to send us elsewhere"));
         }
-        if matches!(self.standing, Standing::Following) {
+        // We may have gone already.
+        if merge.epoch == self.view.epoch && matches!(self.standing, Standing::Following) {
             self.go_back(now, &merge.supernode, Some(merge.voucher));
         }
     }
 
     /// Somebody says where it belongs.
     pub(super) fn on_hello(&mut self, now: Instant, from: NodeId, hello: Hello) {
-        if hello.room != self.view.room || hello.epoch == self.view.epoch || !self.knows(from) {
+        if hello.room != self.view.room || hello.epoch == self.view.epoch {
             return;
+        }
+        if !self.knows(from) {
+            // It knows the room, so a member let it in, of whom we may not have heard in time: it may come and ask at the door.
+            return self.say_hello(from);
         }
         let leader = hello.epoch.supernode;
         if from == self.view.epoch.supernode && matches!(self.standing, Standing::Following) {
             self.detector.deserted = Some(self.view.epoch);
             self.suspect(now);
+        }
+        if let Some(follower) = self.sequencer.followers.get_mut(&from) {
+            follower.answered = None;
         }
         match self.standing {
             Standing::Leading(_) => {
@@ -362,12 +385,12 @@ impl Room {
         }
     }
 
-    /// Two halves of a room met. The one where more members live leads; then the higher epoch. Of those that the other counts, only those
-    /// count that we know: nobody wins by making up members.
+    /// Two halves of a room met. The one where more members live leads; then the higher epoch: both sides come to the same result. Until
+    /// views are proven by signatures this believes what a member says of its half.
     fn weigh(&mut self, now: Instant, from: NodeId, hello: &Hello) {
-        let known = hello.live.iter().filter(|id| self.knows(**id)).collect::<BTreeSet<_>>().len();
+        let theirs = hello.live.iter().collect::<BTreeSet<_>>().len();
         let live = self.live().len();
-        if (known, hello.epoch) > (live, self.view.epoch) {
+        if (theirs, hello.epoch) > (live, self.view.epoch) {
             let record = self.links.get(from).map(|link| link.record.clone());
             if let Some(record) = record {
                 self.go_back(now, &record, None);

@@ -7,6 +7,7 @@ use super::view::View;
 use crate::node::identity::{Identity, NodeId};
 use crate::node::record::{MemberRecord, Signature};
 use crate::node::wire;
+use core::fmt;
 use serde::{Deserialize, Serialize};
 
 const VOUCHER_DOMAIN: &str = "anjer 2026 voucher";
@@ -271,8 +272,8 @@ pub struct Held {
     pub round: u64,
 }
 
-/// An invitation, as every member knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An invitation, as every member knows it. `Debug` does not show the secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvitationState {
     /// Its public name.
     pub id: [u8; 16],
@@ -284,6 +285,13 @@ pub struct InvitationState {
     pub remaining_ms: u64,
     /// Who came in with it.
     pub used_by: Option<NodeId>,
+}
+
+impl fmt::Debug for InvitationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = data_encoding::HEXLOWER.encode(&self.id);
+        f.debug_struct("InvitationState").field("id", &id).field("used_by", &self.used_by).finish_non_exhaustive()
+    }
 }
 
 /// How a witness hears the supernode.

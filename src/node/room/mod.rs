@@ -13,13 +13,15 @@
 //!     members ◀─ Beat ─┘ show it
 //! ```
 //!
-//! Reading order: [`epoch`], [`line`], [`view`], [`rank`], [`message`] (the words); `log`, `voices` (the order);
+//! Reading order: [`epoch`], [`line`](mod@line), [`view`], [`rank`], [`message`] (the words); `log`, `voices` (the order);
 //! `author`, `sequencer`, `delivery` (a line's way); `door`, `admission`, `joining` (coming in); `membership` (changing views);
 //! `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other again); `parts` (the list of them).
 //!
 //! What is promised: every member shows the same lines in the same order, once; an author's lines in the order they were said; nothing
 //! that was shown is lost as long as one of those who held it survives. Two halves of a split room go on apart; when they meet, the
 //! smaller joins the larger, and what each said meanwhile stays its own history, except that what someone said all alone is said again.
+//!
+//! The larger half is judged by what its supernode says of it.
 //!
 //! Left out so far: a view is not proven by its members' signatures, so that a *member* can claim that others follow it; views are sent
 //! whole, not as differences; members that reach each other only through a third are not relayed.

@@ -29,6 +29,7 @@ pub struct DialTo {
 
 /// What the room wants done, in order.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "taken one at a time, never kept")]
 pub enum RoomOutput {
     /// Send this over the link to `to`. If there is none the message is lost: the room repeats what matters when a link comes up.
     Send {
@@ -77,7 +78,7 @@ pub enum RoomOutput {
         /// Whose door we stand at.
         at: NodeId,
     },
-    /// Members, their order or their records changed: read [`Room::members`](super::Room::members), tell the user (`peers`).
+    /// Members, their order or their records changed: read [`Room::view`](super::Room::view), tell the user (`peers`).
     Publish,
     /// Tell the user.
     Event(Event),

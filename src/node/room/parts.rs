@@ -338,6 +338,7 @@ impl Room {
         self.sequencer.stale = self.sequencer.round;
         for follower in self.sequencer.followers.values_mut() {
             follower.patience = now;
+            follower.answered = None;
             follower.behind = follower.behind.map(|_| now);
         }
         if let Standing::Promised(promised) = &mut self.standing {

@@ -548,7 +548,7 @@ impl World {
             let leader = self.index_of(view.epoch.supernode);
             let room = &peer.room;
             format!(
-                "\n{index} {state:?} room {:?} epoch {}@{leader} {members:?} leads {} shown {} target {} head {} joining {:?} former {:?} standing {:?}",
+                "\n{index} {state:?} room {:?} epoch {}@{leader} {members:?} leads {} shown {} target {} head {} joining {:?} former {:?} standing {:?} outbox {:?}",
                 view.room,
                 view.epoch.counter,
                 room.is_supernode(),
@@ -557,7 +557,8 @@ impl World {
                 room.log.head().seq,
                 room.joining,
                 room.former.records().iter().map(|record| self.index_of(record.id())).collect::<Vec<_>>(),
-                room.standing
+                room.standing,
+                room.outbox.unplaced().map(|line| line.saying.text.clone()).collect::<Vec<_>>()
             )
         };
         self.peers.iter().enumerate().map(of).collect()
