@@ -3,7 +3,7 @@
 use super::door::{Asked, Decision};
 use super::message::{Answer, InvitationState, Join, Refusal, RoomMessage, Voucher, VoucherFacts, Welcome};
 use super::output::{Invitation, RoomOutput};
-use super::parts::{Room, Standing};
+use super::parts::{Room, Standing, VIEW_COST};
 use super::sequencer::Follower;
 use super::view::{Entry, MAX_MEMBERS};
 use crate::mrt::{SecretId, SharedSecret};
@@ -98,6 +98,7 @@ impl Room {
             && self.view.contains(from)
             && state.by == from
             && state.used_by.is_none()
+            && self.may_ask(from, VIEW_COST)
             && self.learn_invitation(now, state)
         {
             self.view_changed(now);
@@ -106,6 +107,9 @@ impl Room {
 
     /// Somebody asks to be let in.
     pub(super) fn on_join(&mut self, now: Instant, from: NodeId, join: Join) {
+        if !self.may_ask(from, VIEW_COST) {
+            return self.send(from, RoomMessage::Answer(Answer::Busy));
+        }
         if join.version != PROTOCOL_VERSION {
             return self.refuse(from, Refusal::Version(PROTOCOL_VERSION));
         }

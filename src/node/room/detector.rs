@@ -54,6 +54,11 @@ impl Detector {
         self.heard.get(&id).copied()
     }
 
+    /// Forgets when it was heard.
+    pub(super) fn forget(&mut self, id: NodeId) {
+        self.heard.remove(&id);
+    }
+
     /// Forgets all but these.
     pub(super) fn retain(&mut self, keep: impl Fn(NodeId) -> bool) {
         self.heard.retain(|id, _| keep(*id));
