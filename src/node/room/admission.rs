@@ -84,6 +84,16 @@ impl Room {
 
     /// An invitation is known from here on; `false` if it was, or there are too many.
     pub(super) fn learn_invitation(&mut self, now: Instant, state: InvitationState) -> bool {
+        if let (Some(one), Some(other)) = (self.door.used_by(state.id), state.used_by)
+            && one != other
+            && self.disputed.insert(state.id)
+        {
+            let by = state.by;
+            self.alert(
+                "invitation",
+                format!("{one} and {other} both came in by one invitation of {by}, while the room was split"),
+            );
+        }
         let (id, secret) = (SecretId(state.id), SharedSecret(state.secret));
         let new = self.door.add_invitation(now, state, self.config.times.invitation);
         if new {

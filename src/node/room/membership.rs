@@ -279,6 +279,7 @@ impl Room {
             self.outputs.push_back(RoomOutput::RemoveSecret { id: SecretId(id) });
         }
         self.former.clear();
+        self.disputed.clear();
         self.promises.clear();
         self.last_counter = 0;
         self.outbox.clear();

@@ -26,7 +26,7 @@ use crate::time::{Duration, Instant};
 use core::cmp::Reverse;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Elections that `W` shows, at most.
@@ -87,6 +87,8 @@ pub struct Room {
     pub(super) said_hello: Option<Instant>,
     pub(super) dirty: Dirty,
     alerts: Bucket,
+    /// Invitations that two used, as the user was told.
+    pub(super) disputed: BTreeSet<[u8; 16]>,
     /// What each member may still make us do.
     favours: BTreeMap<NodeId, Bucket>,
     /// The time of the last call.
@@ -181,6 +183,7 @@ impl Room {
             said_hello: None,
             dirty: Dirty::default(),
             alerts: Bucket::new(now, MAX_ALERTS),
+            disputed: BTreeSet::new(),
             favours: BTreeMap::new(),
             now,
             outputs: VecDeque::new(),
@@ -288,6 +291,7 @@ impl Room {
             return;
         }
         for id in self.door.expire(now) {
+            self.disputed.remove(&id);
             self.outputs.push_back(RoomOutput::RemoveSecret { id: SecretId(id) });
         }
         self.tick_joining(now);

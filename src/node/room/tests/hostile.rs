@@ -332,3 +332,40 @@ fn nobody_far_away_makes_us_call_our_own_machine() {
         "we listen on loopback only, where nobody far away is heard"
     );
 }
+
+/// In a room of three the supernode dies, and the only witness says that it lives, for as long as it is asked: chat goes on all the same.
+#[test]
+fn a_witness_that_lies_does_not_keep_us_from_going_on() {
+    let mut world = World::room_of(62, 3);
+    world.crash(0);
+    world.pause(2);
+    let (old, liar) = (world.peers[1].room.view().epoch, world.peers[2].id);
+    world.say(1, "is anybody there?");
+    for _ in 0..300 {
+        world.run(50);
+        world.call(1, |room, now| {
+            room.handle_heard(now, liar);
+            room.handle_message(now, liar, RoomMessage::Verdict(Verdict { epoch: old, heard_ms: Some(1) }));
+            room.handle_message(now, liar, RoomMessage::Alive(old));
+        });
+    }
+    assert!(world.peers[1].room.is_supernode());
+    assert_eq!(world.lines(1), ["is anybody there?"]);
+}
+
+/// Two halves of a room let two people in by one invitation: nobody is thrown out, but those who invited are told, once.
+#[test]
+fn an_invitation_used_in_both_halves_is_reported_once() {
+    let mut world = World::room_of(63, 2);
+    let invitation = world.call(0, |room, now| room.invite(now)).unwrap();
+    world.run(200);
+    let mut view = world.peers[0].room.view().clone();
+    let used = |by: u8| Some(crate::node::identity::NodeId([by; 32]));
+    for (number, by) in [(1, 7), (2, 8), (3, 8)] {
+        view.number += number;
+        let state = view.invitations.iter_mut().find(|state| state.id == invitation.id.0).unwrap();
+        state.used_by = used(by);
+        world.inject(0, 1, RoomMessage::View(Box::new(view.clone())));
+    }
+    assert_eq!(world.alerts(1), 1);
+}
