@@ -111,11 +111,10 @@ impl Story {
         let (now, disk) = (Instant::from_start(Duration::from_secs(1)), worker(folder.path(), "taker"));
         let (downloads, events) = (Downloads::default(), Vec::new());
         let mut story = Self { now, endpoint, links, catalogue, downloads, disk, folder, holders, events };
-        for index in 0..story.holders.len() {
-            let holder = &story.holders[index];
+        for (holder, id) in story.holders.iter().zip(ids) {
             let to = DialTo {
                 addresses: vec![holder.address],
-                id: Some(ids[index]),
+                id: Some(id),
                 key: Some(holder.endpoint.public_key()),
                 invitation: None,
             };
