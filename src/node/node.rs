@@ -204,7 +204,7 @@ impl Node {
 
     fn retrieve(&mut self, now: Instant, what: &str, save_as: Option<PathBuf>) -> Result<(), DiskError> {
         let listing = self.catalogue.find(what)?;
-        if self.catalogue.holders(&listing.hash).is_empty() {
+        if self.catalogue.holders(&listing.hash, listing.size).is_empty() {
             return Err(mistake(ErrorCode::Exists, "that is your own offer: it is on this disk already"));
         }
         self.downloads.begin(now, listing, save_as)

@@ -22,6 +22,9 @@ const CLOSE_TIME: Duration = Duration::from_secs(3);
 /// Bytes that wait for a peer when its catalogue is told no more for the moment.
 const CATALOGUE_BACKLOG: usize = 256 << 10;
 
+/// What the room wants done is done before more is heard when so much waits: a short question can have a long answer.
+const MAX_OUTPUTS: usize = 64;
+
 impl Node {
     /// Carries reports from part to part until there are none.
     pub(super) fn settle(&mut self, now: Instant) {
@@ -33,12 +36,13 @@ impl Node {
             }
             while let Some(event) = self.links.poll_event() {
                 self.on_link(now, event);
+                if self.room.waiting_outputs() >= MAX_OUTPUTS {
+                    self.settle_room(now);
+                }
                 quiet = false;
             }
-            while let Some(output) = self.room.poll_output() {
-                self.on_room(now, output);
-                quiet = false;
-            }
+            quiet &= !self.links.resume(now, &mut self.endpoint);
+            quiet &= !self.settle_room(now);
             quiet &= !self.settle_catalogue(now);
             quiet &= !self.settle_transfer(now);
             if quiet {
@@ -46,6 +50,16 @@ impl Node {
             }
         }
         self.close_if_done(now);
+    }
+
+    /// Whether anything happened.
+    fn settle_room(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(output) = self.room.poll_output() {
+            self.on_room(now, output);
+            any = true;
+        }
+        any
     }
 
     fn on_transport(&mut self, now: Instant, event: mrt::Event) {
@@ -134,6 +148,7 @@ impl Node {
             RoomOutput::Waiting { at } => tracing::info!(%at, "the people there were asked; waiting for their answer"),
             RoomOutput::Publish => {
                 let view = self.room.view();
+                self.links.set_members(view.ids());
                 self.catalogue.handle_view(now, view.ids(), view.epoch.supernode);
                 self.tell_peers(now);
             }
@@ -191,7 +206,7 @@ impl Node {
 
     fn dial_holder(&mut self, now: Instant, holder: NodeId) {
         let Some(record) = self.room.view().record(holder) else { return self.downloads.on_link_failed(holder) };
-        let addresses = record.facts.addresses.clone();
+        let addresses = self.room.addresses_of(record);
         let to = DialTo { addresses, id: Some(holder), key: Some(record.noise()), invitation: None };
         let number = self.links.dial(now, &mut self.endpoint, to);
         self.dials.insert(number, Purpose::Holder(holder));

@@ -17,10 +17,11 @@
 //! again, so that nobody can bring it back. A program that starts again begins with an empty shelf and a later `start`, which
 //! outdates whatever its predecessor offered.
 //!
-//! Reading order: [`Catalogue`], [`offer`], `shelf`, `sync`.
+//! Reading order: [`Catalogue`], [`offer`], `shelf`, `index`, `sync`.
 
 pub mod offer;
 
+mod index;
 mod shelf;
 mod sync;
 mod table;

@@ -12,6 +12,8 @@ pub(super) struct Change {
     pub(super) gone: Vec<Content>,
     /// What is offered that was not before, or got its hash.
     pub(super) come: Option<Content>,
+    /// Slots whose content counts no longer, and that content.
+    pub(super) cleared: Vec<(u32, Content)>,
 }
 
 /// One owner's offers, by slot.
@@ -39,7 +41,8 @@ impl Shelf {
         if facts.start < self.start {
             return None;
         }
-        let mut gone = self.move_to_start(facts.start);
+        let mut cleared = self.move_to_start(facts.start);
+        let mut gone: Vec<Content> = cleared.iter().map(|(_, content)| content.clone()).collect();
         let known = self.slots.get(&facts.slot).map(|known| &known.facts);
         if known.is_some_and(|known| known.version >= facts.version) {
             return None;
@@ -48,13 +51,14 @@ impl Shelf {
         let before = known.and_then(|known| known.content.clone());
         let come = facts.content.clone().filter(|content| before.as_ref() != Some(content));
         let renamed = |before: &Content, after: &Content| (&before.name, before.size) != (&after.name, after.size);
+        cleared.extend(before.clone().map(|before| (facts.slot, before)));
         gone.extend(before.filter(|before| facts.content.as_ref().is_none_or(|after| renamed(before, after))));
         self.slots.insert(facts.slot, offer);
-        Some(Change { gone, come })
+        Some(Change { gone, come, cleared })
     }
 
     /// Takes the owner's word on the whole, if it is not older than what is known. What it outdates.
-    pub(super) fn put_digest(&mut self, digest: Digest) -> Option<Vec<Content>> {
+    pub(super) fn put_digest(&mut self, digest: Digest) -> Option<Vec<(u32, Content)>> {
         let facts = digest.facts;
         let known = self.digest.as_ref().map(|known| (known.facts.start, known.facts.version));
         if facts.start < self.start || known.is_some_and(|known| known >= (facts.start, facts.version)) {
@@ -66,12 +70,13 @@ impl Shelf {
     }
 
     /// A later program of the owner: what the earlier one offered is gone.
-    fn move_to_start(&mut self, start: u64) -> Vec<Content> {
+    fn move_to_start(&mut self, start: u64) -> Vec<(u32, Content)> {
         if start <= self.start {
             return Vec::new();
         }
         (self.start, self.version, self.digest) = (start, 0, None);
-        std::mem::take(&mut self.slots).into_values().filter_map(|offer| offer.facts.content).collect()
+        let slots = std::mem::take(&mut self.slots).into_iter();
+        slots.filter_map(|(slot, offer)| Some((slot, offer.facts.content?))).collect()
     }
 
     /// Whether the owner's last word says that something is missing here.
@@ -108,6 +113,11 @@ impl Shelf {
     /// What is on offer.
     pub(super) fn contents(&self) -> impl Iterator<Item = &Content> {
         self.slots.values().filter_map(|offer| offer.facts.content.as_ref())
+    }
+
+    /// What is on offer, by slot.
+    pub(super) fn placed(&self) -> impl Iterator<Item = (u32, &Content)> {
+        self.slots.iter().filter_map(|(slot, offer)| Some((*slot, offer.facts.content.as_ref()?)))
     }
 
     /// The first slot with nothing on offer.

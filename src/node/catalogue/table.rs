@@ -1,5 +1,6 @@
 //! The catalogue: the verbs.
 
+use super::index::{Index, Key};
 use super::offer::{Content, Digest, MAX_OFFERS, Offer, OfferFacts};
 use super::shelf::{Change, Shelf};
 use super::sync::Pending;
@@ -15,6 +16,9 @@ use std::sync::Arc;
 
 /// Offers of all owners, at most: about 50 MB.
 const MAX_ALL: usize = 100_000;
+
+/// Offers of owners that are no members, at most: a member can pass on as many as it has made up keys.
+const MAX_OF_STRANGERS: usize = 1_000;
 
 /// Offers in one message: at most some 30 kB.
 const MAX_IN_MESSAGE: usize = 64;
@@ -85,7 +89,11 @@ pub struct Catalogue {
     /// When our program started, in Unix milliseconds.
     start: u64,
     shelves: BTreeMap<NodeId, Shelf>,
+    /// What is on all shelves.
+    index: Index,
     mine: BTreeMap<OfferNumber, Mine>,
+    /// Whose each slot of our own shelf is.
+    my_slots: BTreeMap<u32, OfferNumber>,
     next_offer: u64,
     members: BTreeSet<NodeId>,
     supernode: NodeId,
@@ -102,7 +110,9 @@ impl Catalogue {
             identity,
             start: start_unix_ms,
             shelves: BTreeMap::from([(own, Shelf::new(Instant::ZERO))]),
+            index: Index::default(),
             mine: BTreeMap::new(),
+            my_slots: BTreeMap::new(),
             next_offer: 0,
             members: BTreeSet::from([own]),
             supernode: own,
@@ -163,7 +173,6 @@ impl Catalogue {
     pub fn files(&self) -> Vec<FileListing> {
         let mut files: Vec<FileListing> = self
             .listings()
-            .into_values()
             .map(|listing| {
                 let Listing { hash, size, name, holders } = listing;
                 FileListing { name, size, hash, holders }
@@ -173,28 +182,39 @@ impl Catalogue {
         files
     }
 
-    /// `R`: the content that a name, a hash or the beginning of one stands for.
+    /// `R`: the content that a name, a hash or the beginning of one stands for. Of contents with one hash and different sizes, of which one
+    /// must be a lie, the one with more holders is meant.
     pub fn find(&self, what: &str) -> Result<Listing, DiskError> {
-        let listings = self.listings();
-        let named: BTreeSet<FileHash> = self
-            .on_offer()
-            .filter(|(_, content)| content.name == what)
-            .filter_map(|(_, content)| content.hash)
+        let named: BTreeSet<Key> = self
+            .index
+            .named(what)
+            .filter(|(_, owner)| self.members.contains(owner))
+            .filter_map(|(key, _)| key)
             .collect();
-        let digits = || listings.keys().filter(|hash| is_digits_of(what, hash)).copied().collect();
         let by_name = !named.is_empty();
-        let found: BTreeSet<FileHash> = if by_name { named } else { digits() };
-        let mut hashes = found.iter();
-        match (hashes.next().and_then(|hash| listings.get(hash)), hashes.next()) {
+        let keys: Vec<Key> = match by_name {
+            true => named.into_iter().collect(),
+            false if what.len() >= MIN_DIGITS => self.index.beginning_with(what.to_ascii_lowercase()).collect(),
+            false => Vec::new(),
+        };
+        let mut found: BTreeMap<FileHash, Listing> = BTreeMap::new();
+        for listing in keys.into_iter().filter_map(|key| self.listing(key)) {
+            match found.get(&listing.hash) {
+                Some(known) if known.holders.len() >= listing.holders.len() => {}
+                _ => drop(found.insert(listing.hash, listing)),
+            }
+        }
+        let mut listings = found.into_values();
+        match (listings.next(), listings.next()) {
             (Some(listing), None) => {
-                let name = if by_name { what.to_owned() } else { listing.name.clone() };
-                Ok(Listing { name, ..listing.clone() })
+                let name = if by_name { what.to_owned() } else { listing.name };
+                Ok(Listing { name, ..listing })
             }
             (Some(_), Some(_)) => Err(mistake(
                 ErrorCode::Ambiguous,
                 format!("several files are called {what}; use the hash that `G` shows"),
             )),
-            (None, _) if self.on_offer().any(|(_, content)| content.name == what) => Err(mistake(
+            (None, _) if self.index.named(what).any(|(_, owner)| self.members.contains(&owner)) => Err(mistake(
                 ErrorCode::NotFound,
                 format!("{what} is still being hashed by its owner; try again in a moment"),
             )),
@@ -203,21 +223,20 @@ impl Catalogue {
     }
 
     /// Who else holds this content.
-    pub fn holders(&self, hash: &FileHash) -> Vec<NodeId> {
+    pub fn holders(&self, hash: &FileHash, size: u64) -> Vec<NodeId> {
         let own = self.identity.id();
-        let holds =
-            |(owner, content): (NodeId, &Content)| (content.hash == Some(*hash) && owner != own).then_some(owner);
-        let mut holders: Vec<NodeId> = self.on_offer().filter_map(holds).collect();
-        holders.dedup();
-        holders
+        let members = self.index.holders((*hash, size)).map(|(owner, _)| owner);
+        members.filter(|owner| *owner != own && self.members.contains(owner)).collect()
     }
 
     /// Our own offer of this content, and its size.
     pub fn own(&self, hash: &FileHash) -> Option<(OfferNumber, u64)> {
-        let shelf = self.shelves.get(&self.identity.id())?;
-        self.mine.iter().find_map(|(number, mine)| {
-            let content = shelf.slot(mine.slot?)?.facts.content.as_ref()?;
-            (content.hash == Some(*hash)).then_some((*number, content.size))
+        let own = self.identity.id();
+        let shelf = self.shelves.get(&own)?;
+        let places = self.index.of(*hash).filter(|(owner, _)| *owner == own);
+        places.map(|(_, slot)| slot).find_map(|slot| {
+            let content = shelf.slot(slot)?.facts.content.as_ref()?;
+            Some((*self.my_slots.get(&slot)?, content.size))
         })
     }
 
@@ -251,6 +270,7 @@ impl Catalogue {
         if let Some(mine) = self.mine.get_mut(&offer) {
             mine.slot = Some(slot);
         }
+        self.my_slots.insert(slot, offer);
         self.change_own(slot, Some(Content { name, size, hash: None }));
     }
 
@@ -266,6 +286,7 @@ impl Catalogue {
     fn take_off(&mut self, offer: OfferNumber) -> Option<Mine> {
         let mine = self.mine.remove(&offer)?;
         if let Some(slot) = mine.slot {
+            self.my_slots.remove(&slot);
             self.change_own(slot, None);
         }
         Some(mine)
@@ -275,7 +296,9 @@ impl Catalogue {
         let own = self.identity.id();
         let Some(shelf) = self.shelves.get_mut(&own) else { return };
         let facts = OfferFacts { owner: own, start: self.start, version: shelf.next_version(), slot, content };
+        let content = facts.content.clone();
         if let Some(change) = shelf.put(Offer::sign(&self.identity, facts)) {
+            self.reindex(own, &change.cleared, Some(slot).zip(content.as_ref()));
             self.tell_change(own, change);
             self.pass_on(own, Some(slot), own);
         }
@@ -315,15 +338,67 @@ impl Catalogue {
         if owner == self.identity.id() || known == Some(&offer) || !offer.verify() {
             return;
         }
-        if known.is_none() && self.shelves.values().map(Shelf::len).sum::<usize>() >= MAX_ALL {
+        self.take(now, from, offer);
+    }
+
+    /// An offer that its owner signed.
+    fn take(&mut self, now: Instant, from: NodeId, offer: Offer) {
+        let (owner, slot) = (offer.facts.owner, offer.facts.slot);
+        let known = self.shelves.get(&owner).and_then(|shelf| shelf.slot(slot));
+        if known.is_none() && !self.has_room(now, owner) {
             tracing::info!(%owner, "the catalogue is full: an offer is left out");
             return;
         }
+        let content = offer.facts.content.clone();
         let change = self.shelves.entry(owner).or_insert_with(|| Shelf::new(now)).put(offer);
         if let Some(change) = change {
+            self.reindex(owner, &change.cleared, Some(slot).zip(content.as_ref()));
             self.tell_change(owner, change);
             self.pass_on(owner, Some(slot), from);
         }
+    }
+
+    /// Whether one more slot of this owner can be kept.
+    fn has_room(&mut self, now: Instant, owner: NodeId) -> bool {
+        if self.shelves.values().map(Shelf::len).sum::<usize>() >= MAX_ALL {
+            return false;
+        }
+        if self.members.contains(&owner) {
+            return true;
+        }
+        self.forget_strangers(now);
+        let strangers = self.shelves.iter().filter(|(owner, _)| !self.members.contains(owner));
+        strangers.map(|(_, shelf)| shelf.len()).sum::<usize>() < MAX_OF_STRANGERS
+    }
+
+    /// Keeps the index in step with the shelves.
+    fn reindex(&mut self, owner: NodeId, cleared: &[(u32, Content)], come: Option<(u32, &Content)>) {
+        for (slot, content) in cleared {
+            self.index.remove(owner, *slot, content);
+        }
+        if let Some((slot, content)) = come {
+            self.index.add(owner, slot, content);
+        }
+    }
+
+    /// Forgets what was passed on of owners that did not come in.
+    fn forget_strangers(&mut self, now: Instant) {
+        let own = self.identity.id();
+        let members = &self.members;
+        let old = |(owner, shelf): &(&NodeId, &Shelf)| {
+            **owner != own && !members.contains(owner) && now.saturating_since(shelf.since) >= STRANGER_TIME
+        };
+        for owner in self.shelves.iter().filter(old).map(|(owner, _)| *owner).collect::<Vec<_>>() {
+            self.remove_shelf(owner);
+        }
+    }
+
+    fn remove_shelf(&mut self, owner: NodeId) -> Option<Shelf> {
+        let shelf = self.shelves.remove(&owner)?;
+        for (slot, content) in shelf.placed() {
+            self.index.remove(owner, slot, content);
+        }
+        Some(shelf)
     }
 
     fn on_digest(&mut self, now: Instant, from: NodeId, digest: Digest) {
@@ -342,8 +417,10 @@ impl Catalogue {
             shelf.wanted = Some(now);
             self.pending.entry(from).or_default().add_want(owner);
         }
-        if let Some(gone) = gone {
-            self.tell_change(owner, Change { gone, come: None });
+        if let Some(cleared) = gone {
+            self.reindex(owner, &cleared, None);
+            let gone = cleared.into_iter().map(|(_, content)| content).collect();
+            self.tell_change(owner, Change { gone, come: None, cleared: Vec::new() });
             self.pass_on(owner, None, from);
         }
     }
@@ -373,7 +450,7 @@ impl Catalogue {
         let own = self.identity.id();
         for left in before.difference(&self.members).copied().filter(|id| *id != own).collect::<Vec<_>>() {
             self.pending.remove(&left);
-            if let Some(shelf) = self.shelves.remove(&left) {
+            if let Some(shelf) = self.remove_shelf(left) {
                 for content in shelf.contents() {
                     self.tell(Event::Withdrawn(offered(left, content)));
                 }
@@ -386,10 +463,7 @@ impl Catalogue {
                 self.tell(Event::Offered(offered(came, &content)));
             }
         }
-        let members = &self.members;
-        self.shelves.retain(|owner, shelf| {
-            *owner == own || members.contains(owner) || now.saturating_since(shelf.since) < STRANGER_TIME
-        });
+        self.forget_strangers(now);
         if self.supernode != supernode || before.len() == 1 {
             self.supernode = supernode;
             self.greet(supernode);
@@ -486,24 +560,19 @@ impl Catalogue {
         Digest::sign(&self.identity, self.shelves.get(&own).unwrap_or(&empty).facts(own, self.start))
     }
 
-    /// Every member's offers.
-    fn on_offer(&self) -> impl Iterator<Item = (NodeId, &Content)> {
-        let shelves = self.shelves.iter().filter(|(owner, _)| self.members.contains(owner));
-        shelves.flat_map(|(owner, shelf)| shelf.contents().map(|content| (*owner, content)))
+    /// What is known of a content that members offer; the name is that of its first holder.
+    fn listing(&self, key: Key) -> Option<Listing> {
+        let places = self.index.holders(key).filter(|(owner, _)| self.members.contains(owner));
+        let places: Vec<(NodeId, u32)> = places.collect();
+        let (owner, slot) = places.first()?;
+        let content = self.shelves.get(owner)?.slot(*slot)?.facts.content.as_ref()?;
+        let holders = places.iter().map(|(owner, _)| *owner).collect();
+        Some(Listing { hash: key.0, size: key.1, name: content.name.clone(), holders })
     }
 
     /// The same content offered by several is one listing.
-    fn listings(&self) -> BTreeMap<FileHash, Listing> {
-        let mut listings = BTreeMap::new();
-        for (owner, content) in self.on_offer() {
-            let Some(hash) = content.hash else { continue };
-            let fresh = || Listing { hash, size: content.size, name: content.name.clone(), holders: Vec::new() };
-            let listing: &mut Listing = listings.entry(hash).or_insert_with(fresh);
-            if listing.holders.last() != Some(&owner) {
-                listing.holders.push(owner);
-            }
-        }
-        listings
+    fn listings(&self) -> impl Iterator<Item = Listing> + '_ {
+        self.index.contents().filter_map(|key| self.listing(key))
     }
 
     fn tell_change(&mut self, owner: NodeId, change: Change) {

@@ -1,5 +1,6 @@
 //! One dial: several addresses of one node, one after the other without waiting for the first to fail (after RFC 8305).
 
+use super::budget::{Budget, is_host};
 use crate::mrt::{CloseReason, ConnectError, ConnectTo, ConnectionHandle, Endpoint};
 use crate::node::identity::NodeId;
 use crate::node::room::{DialFailure, DialTo};
@@ -37,7 +38,7 @@ impl Dial {
     pub(super) fn new(now: Instant, to: DialTo) -> Self {
         let mut addresses = VecDeque::new();
         for address in to.addresses {
-            if addresses.len() < MAX_ADDRESSES && !addresses.contains(&address) {
+            if addresses.len() < MAX_ADDRESSES && is_host(address) && !addresses.contains(&address) {
                 addresses.push_back(address);
             }
         }
@@ -56,10 +57,19 @@ impl Dial {
         }
     }
 
-    /// Tries the next address, if its time has come. The attempt that began.
-    pub(super) fn advance(&mut self, now: Instant, endpoint: &mut Endpoint) -> Option<ConnectionHandle> {
+    /// Tries the next address, if its time has come. The attempt that began. What the user typed is called in any case.
+    pub(super) fn advance(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        budget: &mut Budget,
+    ) -> Option<ConnectionHandle> {
         while now >= self.next || self.attempts.is_empty() {
             let address = self.addresses.pop_front()?;
+            if self.expected.is_some() && !budget.take(now, address) {
+                self.failure = DialFailure::NoAnswer;
+                continue;
+            }
             match endpoint.connect(now, address, self.to.clone(), TIMEOUT) {
                 Ok(connection) => {
                     self.attempts.insert(connection);

@@ -6,6 +6,7 @@
 //! ```text
 //!   Room ──Dial──▶ Links ──connect──▶ mrt::Endpoint
 //!                    │  dial       several addresses, one attempt after the other
+//!                    │  budget     how often addresses that others named are called
 //!                    │  hello      first frame: id, record, signature over this connection
 //!                    │  choice     two connections to one node: which one stays
 //!                    │  outgoing   bounded queue of frames, one channel a class
@@ -14,10 +15,11 @@
 //!           Up · Down · Message · DialFailed
 //! ```
 //!
-//! Reading order: [`Links`], `hello`, `connection`, `choice`, `dial`, `outgoing`, `frame`.
+//! Reading order: [`Links`], `hello`, `connection`, `choice`, `dial`, `budget`, `outgoing`, `frame`.
 //!
 //! This layer knows nodes and frames; it does not know who is a member, who leads, or what a message means.
 
+mod budget;
 mod choice;
 mod connection;
 mod dial;

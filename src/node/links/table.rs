@@ -1,5 +1,6 @@
 //! All links: the verbs.
 
+use super::budget::Budget;
 use super::choice::{Choice, choose};
 use super::connection::{Connection, FAREWELL_TIME, HELLO_TIME, MAX_EARLY_CHANNELS, Phase, RETIRING_TIME};
 use super::dial::{Dial, DialNumber};
@@ -20,6 +21,25 @@ use std::sync::Arc;
 /// Dials at once. A room asks for a handful, downloads for one each.
 const MAX_DIALS: usize = 256;
 
+/// Bytes that may wait for all peers together. Beyond, whoever is furthest behind is given up.
+const MAX_WAITING_ALL: usize = 64 << 20;
+
+/// Bytes of messages, and messages, that are read before somebody has taken them. A peer that holds back one packet makes megabytes
+/// of small messages readable at once.
+const MAX_UNTAKEN: usize = 1 << 20;
+
+/// What a message costs besides its bytes.
+const MESSAGE_COST: usize = 512;
+
+/// Links to nodes that called us and are no members, at most. When there are more, the oldest is given up.
+const MAX_STRANGERS: usize = 128;
+
+/// The same from one IP. When there are more, the one that comes is sent away.
+const MAX_STRANGERS_FROM_ONE: usize = 16;
+
+/// Bytes of a stranger's message: a request with a voucher, or what a lost half of the room has to say.
+const MAX_STRANGER_FRAME: usize = 512 << 10;
+
 /// How often connections that are to be closed are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -31,6 +51,9 @@ mod close {
     pub(super) const MALFORMED: u32 = 4;
     pub(super) const NOT_NEEDED: u32 = 5;
     pub(super) const LEFT: u32 = 6;
+    pub(super) const CROWDED: u32 = 7;
+    /// Of a channel: nobody asked for what comes on it.
+    pub(super) const NOT_ASKED: u32 = 8;
 }
 
 /// What is said over a link.
@@ -119,9 +142,14 @@ pub struct Links {
     peers: BTreeMap<NodeId, ConnectionHandle>,
     dials: BTreeMap<DialNumber, Dial>,
     attempts: BTreeMap<ConnectionHandle, DialNumber>,
+    budget: Budget,
+    /// Who may say more than a stranger.
+    members: BTreeSet<NodeId>,
     next_dial: u64,
     look_at: Option<Instant>,
     events: VecDeque<LinkEvent>,
+    /// What the messages among them cost.
+    untaken: usize,
 }
 
 impl Links {
@@ -134,15 +162,23 @@ impl Links {
             peers: BTreeMap::new(),
             dials: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            budget: Budget::default(),
+            members: BTreeSet::new(),
             next_dial: 0,
             look_at: None,
             events: VecDeque::new(),
+            untaken: 0,
         }
     }
 
     /// What later hellos say of us.
     pub fn set_record(&mut self, record: MemberRecord) {
         self.hello.record = record;
+    }
+
+    /// Who is in the room: everybody else is a stranger.
+    pub fn set_members(&mut self, members: impl Iterator<Item = NodeId>) {
+        self.members = members.collect();
     }
 
     /// Connects to a node. Ends in [`LinkEvent::Up`] with this number, or [`LinkEvent::DialFailed`].
@@ -180,7 +216,26 @@ impl Links {
         }
         // An error means that the connection just ended: MRT says so in an event.
         let _ = connection.outgoing.flush(endpoint, handle);
-        Ok(())
+        if !connection.outgoing.is_empty() {
+            self.shed(now, endpoint);
+        }
+        if self.peers.contains_key(&to) { Ok(()) } else { Err(Lost::TooSlow) }
+    }
+
+    /// Gives up the peers that are furthest behind, while more waits for all of them than may.
+    fn shed(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        let behind = |links: &Self| {
+            let waiting = |(peer, handle): (&NodeId, &ConnectionHandle)| {
+                links.connections.get(handle).map(|connection| (connection.outgoing.waiting(), *peer, *handle))
+            };
+            let all: Vec<(usize, NodeId, ConnectionHandle)> = links.peers.iter().filter_map(waiting).collect();
+            let sum: usize = all.iter().map(|(waiting, ..)| *waiting).sum();
+            all.into_iter().max().filter(|_| sum > MAX_WAITING_ALL)
+        };
+        while let Some((_, peer, handle)) = behind(self) {
+            self.close(now, endpoint, handle, close::TOO_SLOW, "nothing is read here");
+            self.down(peer, handle, LinkDown::Lost);
+        }
     }
 
     /// This link serves no purpose: it is closed once what was said has left.
@@ -268,13 +323,23 @@ impl Links {
         let Some(connection) = self.connections.get_mut(&handle) else { return };
         let early = matches!(connection.phase, Phase::ExpectHello { .. });
         if channel.class() == Class::Bulk {
+            if !connection.is_theirs(channel) {
+                // The answer to a question that was given up. An error means that the channel is gone, as it should be.
+                let _ = endpoint.reset(now, handle, channel, close::NOT_ASKED);
+                return;
+            }
             match connection.peer() {
                 Some(peer) => self.events.push_back(LinkEvent::Bulk { peer, connection: handle, channel }),
                 None if early => self.keep_for_later(now, endpoint, handle, channel),
                 None => {}
             }
         } else if connection.is_theirs(channel) {
-            let proof = channel.class() == Class::Control && channel.index() == 0;
+            if channel.index() > 0 {
+                // One channel a class is what a link has; each may hold a frame that is not whole.
+                self.fail(now, endpoint, handle, close::MALFORMED, "too many channels");
+                return;
+            }
+            let proof = channel.class() == Class::Control;
             if connection.behind.is_some() || (early && !proof) {
                 self.keep_for_later(now, endpoint, handle, channel);
             } else {
@@ -293,6 +358,10 @@ impl Links {
 
     /// Takes everything that a channel has, frame by frame.
     fn read(&mut self, now: Instant, endpoint: &mut Endpoint, handle: ConnectionHandle, channel: ChannelId) {
+        let begun = self.connections.get(&handle).is_some_and(|connection| connection.incoming.contains_key(&channel));
+        if begun && !self.read_frames(now, endpoint, handle, channel) {
+            return;
+        }
         loop {
             let Some(connection) = self.connections.get_mut(&handle) else { return };
             match endpoint.receive(now, handle, channel) {
@@ -319,16 +388,27 @@ impl Links {
     ) -> bool {
         loop {
             let Some(connection) = self.connections.get_mut(&handle) else { return false };
+            if self.untaken >= MAX_UNTAKEN {
+                connection.unread.insert(channel);
+                return false;
+            }
+            let initiator = connection.initiator;
             let Some(reader) = connection.incoming.get_mut(&channel) else { return false };
             let (peer, limit) = match connection.phase {
                 Phase::ExpectHello { .. } => (None, MAX_HELLO),
-                Phase::Linked { peer } | Phase::Retiring { peer, .. } => (Some(peer), MAX_FRAME),
+                Phase::Linked { peer } | Phase::Retiring { peer, .. } => {
+                    let known = initiator || self.members.contains(&peer);
+                    (Some(peer), if known { MAX_FRAME } else { MAX_STRANGER_FRAME })
+                }
                 Phase::Closing { .. } => return false,
             };
             match (reader.next(limit), peer) {
                 (Ok(None), _) => return true,
                 (Ok(Some(body)), Some(from)) => match wire::decode(&body, MAX_FRAME) {
-                    Ok(message) => self.events.push_back(LinkEvent::Message { from, message }),
+                    Ok(message) => {
+                        self.untaken = self.untaken.saturating_add(body.len() + MESSAGE_COST);
+                        self.events.push_back(LinkEvent::Message { from, message });
+                    }
                     Err(_) => return self.fail(now, endpoint, handle, close::MALFORMED, "malformed message"),
                 },
                 (Ok(Some(body)), None) => {
@@ -372,6 +452,14 @@ impl Links {
             self.fail(now, endpoint, handle, close::NOT_PROVEN, "somebody else was expected");
             return;
         }
+        if !connection.initiator && connection.secret.is_none() && !self.members.contains(&peer) {
+            let remote = connection.remote;
+            if !self.make_room_for_stranger(now, endpoint, peer, remote) {
+                self.fail(now, endpoint, handle, close::CROWDED, "too many from there are at the door");
+                return;
+            }
+        }
+        let Some(connection) = self.connections.get_mut(&handle) else { return };
         let (remote, secret, second) = (connection.remote, connection.secret, connection.candidate(own, peer));
         connection.phase = Phase::Linked { peer };
         let up = LinkEvent::Up { record: hello.record, remote, secret, dial };
@@ -406,6 +494,38 @@ impl Links {
         self.read_unread(now, endpoint, handle);
     }
 
+    /// Whether one more stranger from there can be linked; the oldest of all makes room.
+    fn make_room_for_stranger(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        peer: NodeId,
+        remote: SocketAddr,
+    ) -> bool {
+        let strangers = self.peers.iter().filter(|(other, _)| **other != peer && !self.members.contains(other));
+        let strangers = strangers.filter_map(|(_, handle)| self.connections.get(handle)).filter(|one| !one.initiator);
+        let strangers: Vec<_> = strangers.map(|one| (one.since, one.handle, one.remote.ip())).collect();
+        if strangers.iter().filter(|(.., ip)| *ip == remote.ip()).count() >= MAX_STRANGERS_FROM_ONE {
+            return false;
+        }
+        if strangers.len() >= MAX_STRANGERS
+            && let Some((_, oldest, _)) = strangers.iter().min()
+        {
+            self.fail(now, endpoint, *oldest, close::CROWDED, "too many are at the door");
+        }
+        true
+    }
+
+    /// Goes on reading where too much had been read. To be called once every event was taken; whether there are more.
+    pub fn resume(&mut self, now: Instant, endpoint: &mut Endpoint) -> bool {
+        let left = |connection: &&Connection| connection.peer().is_some() && !connection.unread.is_empty();
+        let left: Vec<_> = self.connections.values().filter(left).map(|connection| connection.handle).collect();
+        for handle in left {
+            self.read_unread(now, endpoint, handle);
+        }
+        !self.events.is_empty()
+    }
+
     /// Reads what had to wait.
     fn read_unread(&mut self, now: Instant, endpoint: &mut Endpoint, handle: ConnectionHandle) {
         let Some(connection) = self.connections.get_mut(&handle) else { return };
@@ -414,7 +534,6 @@ impl Links {
         }
         for channel in std::mem::take(&mut connection.unread) {
             self.on_readable(now, endpoint, handle, channel);
-            self.read_frames(now, endpoint, handle, channel);
         }
     }
 
@@ -486,7 +605,13 @@ impl Links {
 
     /// What happened.
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if let Some(LinkEvent::Message { .. }) = &event
+            && self.events.is_empty()
+        {
+            self.untaken = 0;
+        }
+        event
     }
 
     /// The connection that leads to this peer.
@@ -512,7 +637,7 @@ impl Links {
 
     fn advance(&mut self, now: Instant, endpoint: &mut Endpoint, number: DialNumber) {
         let Some(dial) = self.dials.get_mut(&number) else { return };
-        while let Some(attempt) = dial.advance(now, endpoint) {
+        while let Some(attempt) = dial.advance(now, endpoint, &mut self.budget) {
             self.attempts.insert(attempt, number);
         }
         if let Some(why) = dial.failed() {

@@ -3,7 +3,7 @@
 use super::door::{Asked, Decision};
 use super::message::{Answer, InvitationState, Join, Refusal, RoomMessage, Voucher, VoucherFacts, Welcome};
 use super::output::{Invitation, RoomOutput};
-use super::parts::{Room, Standing};
+use super::parts::{Room, Standing, VIEW_COST};
 use super::sequencer::Follower;
 use super::view::{Entry, MAX_MEMBERS};
 use crate::mrt::{SecretId, SharedSecret};
@@ -84,6 +84,16 @@ impl Room {
 
     /// An invitation is known from here on; `false` if it was, or there are too many.
     pub(super) fn learn_invitation(&mut self, now: Instant, state: InvitationState) -> bool {
+        if let (Some(one), Some(other)) = (self.door.used_by(state.id), state.used_by)
+            && one != other
+            && self.disputed.insert(state.id)
+        {
+            let by = state.by;
+            self.alert(
+                "invitation",
+                format!("{one} and {other} both came in by one invitation of {by}, while the room was split"),
+            );
+        }
         let (id, secret) = (SecretId(state.id), SharedSecret(state.secret));
         let new = self.door.add_invitation(now, state, self.config.times.invitation);
         if new {
@@ -98,6 +108,7 @@ impl Room {
             && self.view.contains(from)
             && state.by == from
             && state.used_by.is_none()
+            && self.may_ask(from, VIEW_COST)
             && self.learn_invitation(now, state)
         {
             self.view_changed(now);
@@ -106,6 +117,9 @@ impl Room {
 
     /// Somebody asks to be let in.
     pub(super) fn on_join(&mut self, now: Instant, from: NodeId, join: Join) {
+        if !self.may_ask(from, VIEW_COST) {
+            return self.send(from, RoomMessage::Answer(Answer::Busy));
+        }
         if join.version != PROTOCOL_VERSION {
             return self.refuse(from, Refusal::Version(PROTOCOL_VERSION));
         }

@@ -10,6 +10,9 @@ use crate::node::room::log::Log;
 use crate::node::room::message::MAX_LINES;
 use crate::time::{Duration, Instant};
 
+/// Places that may be skipped at once, because nobody keeps the lines any more. Nobody can use the numbers up.
+const MAX_GAP: u64 = 1 << 32;
+
 /// How far we have shown.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Delivery {
@@ -85,7 +88,9 @@ impl Room {
         }
         if let Some(first) = lines.lines.first() {
             let before = super::Head { seq: first.head.seq.saturating_sub(1), chain: lines.before };
-            if before.seq > self.log.head().seq && first.follows(before) {
+            let gap = before.seq.saturating_sub(self.log.head().seq);
+            let sound = |room: &Self| room.is_epoch_of_room(first) && first.verify(room.view.room);
+            if gap > 0 && gap <= MAX_GAP && first.follows(before) && sound(self) {
                 self.skip_to(before);
             }
         }
@@ -121,8 +126,13 @@ impl Room {
     /// A line may be from any epoch of this room: those that are remembered, or before them.
     fn is_epoch_of_room(&self, placed: &super::line::Placed) -> bool {
         let reigns = &self.view.reigns;
-        let oldest = reigns.first().map_or(0, |reign| reign.epoch.counter);
-        placed.epoch.counter < oldest || reigns.iter().any(|reign| reign.epoch == placed.epoch)
+        let (oldest, first) = reigns.first().map_or((0, 0), |reign| (reign.epoch.counter, reign.base.seq));
+        let seq = placed.head.seq;
+        // Whoever led once cannot put lines where others led later.
+        let end = |index: usize| reigns.get(index + 1).map_or(u64::MAX, |next| next.base.seq);
+        let mut known = reigns.iter().enumerate();
+        (placed.epoch.counter < oldest && seq <= first)
+            || known.any(|(index, reign)| reign.epoch == placed.epoch && seq > reign.base.seq && seq <= end(index))
     }
 
     /// What came before `head` and we do not hold cannot be had any more.

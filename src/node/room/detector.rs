@@ -11,6 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Witnesses that are asked, at most.
 const MAX_WITNESSES: usize = 8;
 
+/// A supernode that we did not hear for this long is lost for us, whatever others say: it has dropped us long ago, and a witness that says
+/// it lives must not keep us waiting for ever.
+const DISBELIEF: Duration = Duration::from_secs(10);
+
 /// When whom was heard, and what we suspect.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Detector {
@@ -52,6 +56,11 @@ impl Detector {
     /// When it was last heard.
     pub(super) fn last_heard(&self, id: NodeId) -> Option<Instant> {
         self.heard.get(&id).copied()
+    }
+
+    /// Forgets when it was heard.
+    pub(super) fn forget(&mut self, id: NodeId) {
+        self.heard.remove(&id);
     }
 
     /// Forgets all but these.
@@ -104,6 +113,12 @@ impl Room {
             return Duration::MAX;
         }
         self.detector.last_heard(id).map_or(Duration::MAX, |at| now.saturating_since(at))
+    }
+
+    /// Whether the supernode was silent for so long that nobody's word for it counts.
+    pub(super) fn is_beyond_belief(&self, now: Instant) -> bool {
+        let heard = self.detector.last_heard(self.view.epoch.supernode);
+        heard.is_some_and(|at| now.saturating_since(at) >= DISBELIEF)
     }
 
     /// Whether the supernode was heard lately over a link that stands.
@@ -199,6 +214,7 @@ impl Room {
         let supernode = self.view.epoch.supernode;
         let gone = !self.links.contains(supernode);
         let silent = self.silence(now, supernode) >= times.suspect;
+        let beyond_belief = self.is_beyond_belief(now);
         let witnesses = self.view.entries.len().saturating_sub(2);
         let Some(suspicion) = &mut self.detector.suspicion else { return };
         let age = now.saturating_since(suspicion.since);
@@ -206,7 +222,9 @@ impl Room {
             let alive = suspicion.verdicts.values().filter(|alive| **alive).count();
             let lost = suspicion.verdicts.len() - alive;
             let everybody = !suspicion.asked.is_empty() && lost + alive == suspicion.asked.len();
-            let agreed = if witnesses == 0 {
+            let agreed = if beyond_belief {
+                true
+            } else if witnesses == 0 {
                 age >= times.confirm
             } else if suspicion.verdicts.is_empty() {
                 age >= times.alone

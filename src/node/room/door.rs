@@ -112,6 +112,11 @@ impl Door {
         }
     }
 
+    /// Who came in by that invitation.
+    pub(super) fn used_by(&self, invitation: [u8; 16]) -> Option<NodeId> {
+        self.invitations.get(&invitation)?.state.used_by
+    }
+
     /// That key came in by that invitation.
     pub(super) fn use_invitation(&mut self, invitation: [u8; 16], joiner: NodeId) {
         if let Some(open) = self.invitations.get_mut(&invitation) {

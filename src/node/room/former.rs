@@ -73,6 +73,11 @@ impl Former {
         self.members.contains_key(&id)
     }
 
+    /// Who was lost.
+    pub(super) fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.members.keys().copied()
+    }
+
     /// What it said of itself.
     pub(super) fn record(&self, id: NodeId) -> Option<&MemberRecord> {
         self.members.get(&id).map(|lost| &lost.record)

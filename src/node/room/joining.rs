@@ -112,7 +112,7 @@ impl Room {
             self.begin_joining(now, Errand::Return, Vec::new());
         } else {
             let (id, key) = (Some(host.id()), Some(host.noise()));
-            let to = DialTo { addresses: host.facts.addresses.clone(), id, key, invitation: None };
+            let to = DialTo { addresses: self.addresses_of(host), id, key, invitation: None };
             self.begin_joining(now, Errand::Return, vec![to]);
         }
         if let Some(joining) = &mut self.joining {
@@ -194,7 +194,7 @@ impl Room {
                 if let Some(joining) = &mut self.joining {
                     joining.dials.insert(dial);
                 }
-                let (addresses, key) = (record.facts.addresses.clone(), Some(record.noise()));
+                let (addresses, key) = (self.addresses_told_by(from, &record), Some(record.noise()));
                 let to = DialTo { addresses, id: Some(id), key, invitation: None };
                 self.outputs.push_back(RoomOutput::Dial { dial, to });
             }

@@ -6,6 +6,7 @@ use crate::node::identity::NodeId;
 use crate::node::record::MemberRecord;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 /// Successors that every member keeps a link to.
 pub(super) const WARM_SUCCESSORS: usize = 3;
@@ -18,6 +19,8 @@ pub(super) struct Links {
     dials: BTreeMap<DialNumber, NodeId>,
     /// Members that are not to be dialled before then.
     not_before: BTreeMap<NodeId, Instant>,
+    /// Who was linked from this very machine.
+    here: BTreeSet<NodeId>,
     last_dial: u64,
 }
 
@@ -27,7 +30,19 @@ impl Links {
         if let Some(dial) = peer.dial {
             self.dials.remove(&dial);
         }
-        self.peers.insert(peer.record.id(), peer);
+        let id = peer.record.id();
+        if peer.remote.ip().to_canonical().is_loopback() {
+            self.here.insert(id);
+        } else {
+            self.here.remove(&id);
+        }
+        self.peers.insert(id, peer);
+    }
+
+    /// Forgets where those were that are not kept.
+    pub(super) fn retain(&mut self, keep: impl Fn(NodeId) -> bool) {
+        let peers = &self.peers;
+        self.here.retain(|id| peers.contains_key(id) || keep(*id));
     }
 
     /// A link is down.
@@ -67,6 +82,20 @@ impl Links {
 }
 
 impl Room {
+    /// Where a member may be called. Loopback addresses only if it, or whoever told us of it, was seen on this machine, or if we listen
+    /// there ourselves: nobody far away makes us call our own machine.
+    pub fn addresses_of(&self, record: &MemberRecord) -> Vec<SocketAddr> {
+        self.addresses_told_by(self.view.epoch.supernode, record)
+    }
+
+    pub(super) fn addresses_told_by(&self, teller: NodeId, record: &MemberRecord) -> Vec<SocketAddr> {
+        let loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+        let here = |id| self.links.here.contains(&id);
+        let allowed = here(record.id()) || here(teller) || self.record.facts.addresses.iter().any(loopback);
+        let addresses = record.facts.addresses.iter().copied();
+        addresses.filter(|address| allowed || !loopback(address)).collect()
+    }
+
     /// Dials a member or former member, unless a dial to it is on its way.
     pub(super) fn dial_record(&mut self, record: &MemberRecord) {
         if record.id() == self.id() || self.links.is_dialling(record.id()) {
@@ -75,7 +104,7 @@ impl Room {
         let dial = self.links.next_dial();
         self.links.dials.insert(dial, record.id());
         let to = DialTo {
-            addresses: record.facts.addresses.clone(),
+            addresses: self.addresses_of(record),
             id: Some(record.id()),
             key: Some(record.noise()),
             invitation: None,

@@ -4,10 +4,10 @@ use super::epoch::{Epoch, Head};
 use super::log::Log;
 use super::message::{HandOver, Hello, Merge, RoomMessage, Voucher, VoucherFacts, Welcome};
 use super::output::RoomOutput;
-use super::parts::{Leading, Room, Standing};
+use super::parts::{Leading, Room, Standing, VIEW_COST};
 use super::rank::{Rank, Reach};
 use super::sequencer::{Follower, Sequencer};
-use super::view::{MAX_REIGNS, Reason, Reign, View, common_line};
+use super::view::{MAX_MEMBERS, MAX_REIGNS, Reason, Reign, View, common_line};
 use crate::mrt::SecretId;
 use crate::node::api::{Event, Path, Succession};
 use crate::node::identity::NodeId;
@@ -279,6 +279,7 @@ impl Room {
             self.outputs.push_back(RoomOutput::RemoveSecret { id: SecretId(id) });
         }
         self.former.clear();
+        self.disputed.clear();
         self.promises.clear();
         self.last_counter = 0;
         self.outbox.clear();
@@ -338,8 +339,12 @@ impl Room {
             return;
         }
         if !self.knows(from) {
-            // It knows the room, so a member let it in, of whom we may not have heard in time: it may come and ask at the door.
-            return self.say_hello(from);
+            // It knows the room, so a member let it in, of whom we may not have heard in time: it may come and ask at the door. Now and
+            // then only: two who do not know each other would never stop.
+            return self.say_hello_at_times(now, from);
+        }
+        if hello.live.len() > MAX_MEMBERS {
+            return self.alert("forged", format!("{from} counts more members than a room has"));
         }
         let leader = hello.epoch.supernode;
         if from == self.view.epoch.supernode && matches!(self.standing, Standing::Following) {
@@ -385,19 +390,30 @@ impl Room {
         }
     }
 
-    /// Two halves of a room met. The one where more members live leads; then the higher epoch: both sides come to the same result. Until
-    /// views are proven by signatures this believes what a member says of its half.
+    /// Two halves of a room met. The one where more members live leads; then the higher epoch. What the other says of its half cannot be
+    /// proven until views are signed by their members, but whoever follows us does not follow it, and of those that we never heard of no
+    /// more count than of those that we know: a member cannot depose us by making up a half.
     fn weigh(&mut self, now: Instant, from: NodeId, hello: &Hello) {
-        let theirs = hello.live.iter().collect::<BTreeSet<_>>().len();
-        let live = self.live().len();
-        if (theirs, hello.epoch) > (live, self.view.epoch) {
+        let ours: BTreeSet<NodeId> = self.live().into_iter().collect();
+        let known: BTreeSet<NodeId> = self.view.ids().chain(self.former.ids()).collect();
+        let theirs: BTreeSet<NodeId> = hello.live.iter().copied().filter(|id| !ours.contains(id)).collect();
+        let proven = theirs.intersection(&known).count();
+        let theirs = theirs.len().min(proven * 2);
+        if (theirs, hello.epoch) > (ours.len(), self.view.epoch) {
             let record = self.links.get(from).map(|link| link.record.clone());
             if let Some(record) = record {
                 self.go_back(now, &record, None);
             }
-        } else if self.said_hello.is_none_or(|at| now.saturating_since(at) >= self.config.times.heartbeat) {
+        } else {
+            self.say_hello_at_times(now, from);
+        }
+    }
+
+    /// Tells `id` where we belong, unless we told somebody just now.
+    fn say_hello_at_times(&mut self, now: Instant, id: NodeId) {
+        if self.said_hello.is_none_or(|at| now.saturating_since(at) >= self.config.times.heartbeat) {
             self.said_hello = Some(now);
-            self.say_hello(from);
+            self.say_hello(id);
         }
     }
 
@@ -435,7 +451,11 @@ impl Room {
 
     /// A member's record changed.
     pub(super) fn on_record(&mut self, now: Instant, from: NodeId, record: MemberRecord) {
-        if !matches!(self.standing, Standing::Leading(_)) || record.id() != from || record.verify().is_err() {
+        if !matches!(self.standing, Standing::Leading(_)) || !self.view.contains(from) || !self.may_ask(from, VIEW_COST)
+        {
+            return;
+        }
+        if record.id() != from || record.verify().is_err() {
             return;
         }
         if let Some(entry) = self.view.entries.iter_mut().find(|entry| entry.record.id() == from)

@@ -36,6 +36,7 @@ pub mod view;
 
 mod admission;
 mod author;
+mod bucket;
 mod delivery;
 mod detector;
 mod door;

@@ -1,6 +1,7 @@
 //! The room as its parts, and the verbs over all of them.
 
 use super::author::Outbox;
+use super::bucket::Bucket;
 use super::config::RoomConfig;
 use super::delivery::Delivery;
 use super::detector::Detector;
@@ -21,15 +22,33 @@ use crate::mrt::SecretId;
 use crate::node::api::{Election, ErrorCode, Event, RankExplained, Succession};
 use crate::node::identity::{Identity, NodeId};
 use crate::node::record::MemberRecord;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use core::cmp::Reverse;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Elections that `W` shows, at most.
 pub(super) const MAX_ELECTIONS: usize = 32;
+
+/// Alerts that may come at once.
+const MAX_ALERTS: u32 = 16;
+
+/// One more every so often.
+const ALERT_EVERY: Duration = Duration::from_secs(5);
+
+/// What one member can make the room do at once: a view to everyone costs [`VIEW_COST`], a line one and one more for each KiB.
+const MAX_FAVOURS: u32 = 8192;
+
+/// One more comes back every so often: two views or 250 short lines a second.
+const FAVOUR_EVERY: Duration = Duration::from_millis(4);
+
+/// What a view to everyone costs.
+pub(super) const VIEW_COST: u32 = 128;
+
+/// Askers that are remembered, at most.
+const MAX_ASKERS: usize = 8192;
 
 /// One node's part in a room.
 #[derive(Debug)]
@@ -67,6 +86,11 @@ pub struct Room {
     /// When we last answered another leader of this room.
     pub(super) said_hello: Option<Instant>,
     pub(super) dirty: Dirty,
+    alerts: Bucket,
+    /// Invitations that two used, as the user was told.
+    pub(super) disputed: BTreeSet<[u8; 16]>,
+    /// What each member may still make us do.
+    favours: BTreeMap<NodeId, Bucket>,
     /// The time of the last call.
     pub(super) now: Instant,
     pub(super) outputs: VecDeque<RoomOutput>,
@@ -158,6 +182,9 @@ impl Room {
             quitting: None,
             said_hello: None,
             dirty: Dirty::default(),
+            alerts: Bucket::new(now, MAX_ALERTS),
+            disputed: BTreeSet::new(),
+            favours: BTreeMap::new(),
             now,
             outputs: VecDeque::new(),
         };
@@ -198,6 +225,10 @@ impl Room {
         if self.links.remove(id).is_none() {
             return;
         }
+        if !self.knows(id) {
+            self.detector.forget(id);
+        }
+        self.links.retain(|id| self.view.contains(id) || self.former.contains(id));
         self.on_joining_link_down(id);
         self.on_leaving_link_down(now, id);
         if let Some(follower) = self.sequencer.followers.get_mut(&id) {
@@ -260,6 +291,7 @@ impl Room {
             return;
         }
         for id in self.door.expire(now) {
+            self.disputed.remove(&id);
             self.outputs.push_back(RoomOutput::RemoveSecret { id: SecretId(id) });
         }
         self.tick_joining(now);
@@ -315,6 +347,11 @@ impl Room {
             self.links.next_attempt(),
         ];
         due.into_iter().flatten().min()
+    }
+
+    /// How much waits to be done. Whoever has many messages for us does some of it in between.
+    pub fn waiting_outputs(&self) -> usize {
+        self.outputs.len()
     }
 
     /// What is to be done next.
@@ -412,8 +449,30 @@ impl Room {
         self.event(Event::Error { command, code, message: message.to_owned() });
     }
 
+    /// Something is wrong. Whoever does wrong on purpose can do so all day: the screen shows some of it.
     pub(super) fn alert(&mut self, code: &'static str, message: String) {
-        self.event(Event::Alert { code, message });
+        if self.alerts.take(self.now, MAX_ALERTS, ALERT_EVERY, 1) {
+            self.event(Event::Alert { code, message });
+        } else {
+            tracing::warn!(code, message, "alerts are too many: not shown");
+        }
+    }
+
+    /// Whether a member may make the room do so much; `cost` of [`MAX_FAVOURS`], which come back one by one.
+    pub(super) fn may_ask(&mut self, id: NodeId, cost: u32) -> bool {
+        let now = self.now;
+        if !self.favours.contains_key(&id) && self.favours.len() >= MAX_ASKERS {
+            self.favours.retain(|_, bucket| !bucket.is_full(now, MAX_FAVOURS, FAVOUR_EVERY));
+            if self.favours.len() >= MAX_ASKERS {
+                return false;
+            }
+        }
+        self.favours.entry(id).or_insert_with(|| Bucket::new(now, MAX_FAVOURS)).take(
+            now,
+            MAX_FAVOURS,
+            FAVOUR_EVERY,
+            cost,
+        )
     }
 
     pub(super) fn remember(&mut self, now: Instant, reason: Succession) {

@@ -42,12 +42,15 @@ pub(super) struct Follower {
     pub(super) patience: Instant,
     /// Since when there is something that it does not hold.
     pub(super) behind: Option<Instant>,
+    /// What there was by then. It has to hold all of that before it is waited for again: one that takes a line at a time, each just in
+    /// time, would make everybody wait.
+    pub(super) owes: u64,
 }
 
 impl Follower {
     /// A member that has said nothing yet.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { held: 0, sent: None, answered: None, patience: now, behind: None }
+        Self { held: 0, sent: None, answered: None, patience: now, behind: None, owes: 0 }
     }
 }
 
@@ -68,7 +71,9 @@ impl Room {
         let lines = Lines { epoch: self.view.epoch, before: last.chain, lines: vec![placed] };
         let mut receivers = Vec::new();
         for (member, follower) in &mut self.sequencer.followers {
-            follower.behind = follower.behind.or(Some(now));
+            if follower.behind.is_none() {
+                (follower.behind, follower.owes) = (Some(now), seq);
+            }
             if follower.sent == Some(last.seq) {
                 follower.sent = Some(seq);
                 receivers.push(*member);
@@ -83,6 +88,11 @@ impl Room {
     /// A member says something.
     pub(super) fn on_say(&mut self, now: Instant, from: NodeId, say: Say) {
         if !matches!(self.standing, Standing::Leading(_)) || !self.view.contains(from) {
+            return;
+        }
+        // Too much at once is not taken: its author says it again.
+        let kibibytes = u32::try_from(say.line.saying.text.len() >> 10).unwrap_or(u32::MAX);
+        if !self.may_ask(from, kibibytes.saturating_add(1)) {
             return;
         }
         if say.line.author() != from || !say.line.verify(self.view.room) {
@@ -113,8 +123,8 @@ impl Room {
             return self.readmit(now, from);
         };
         let seq = held.seq.min(head);
-        if seq > follower.held || seq == head {
-            follower.behind = (seq < head).then_some(now);
+        if seq >= follower.owes || seq == head {
+            (follower.behind, follower.owes) = ((seq < head).then_some(now), head);
         }
         follower.held = follower.held.max(seq);
         if held.round > self.sequencer.stale || self.sequencer.stale == 0 {
@@ -126,7 +136,7 @@ impl Room {
         if fresh || stalled {
             follower.sent = Some(head);
             follower.held = seq;
-            follower.behind = (seq < head).then_some(now);
+            (follower.behind, follower.owes) = ((seq < head).then_some(now), head);
             if held.number < self.view.number {
                 self.send(from, RoomMessage::View(Box::new(self.view.clone())));
             }

@@ -146,12 +146,13 @@ impl Room {
     /// A survivor hears the old supernode. If as many do as do not, or if it speaks itself, it was our link that was bad.
     pub(super) fn on_alive(&mut self, now: Instant, from: NodeId, epoch: Epoch) {
         let (old, known) = (self.view.epoch, self.knows(from));
+        let believed = !self.is_beyond_belief(now);
         match &mut self.standing {
             Standing::Claiming(claiming) if epoch == old => {
                 if claiming.expected.contains(&from) {
                     claiming.alive.insert(from);
                 }
-                if from == old.supernode || claiming.alive.len() > claiming.reports.len() {
+                if from == old.supernode || (believed && claiming.alive.len() > claiming.reports.len()) {
                     self.abandon(now);
                 } else {
                     self.resolve_claim(now);

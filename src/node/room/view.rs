@@ -16,6 +16,9 @@ pub const MAX_MEMBERS: usize = 4096;
 /// Epochs that are remembered, at most.
 pub const MAX_REIGNS: usize = 32;
 
+/// The highest epoch, and the last place in the order: far beyond what any room reaches, and far enough from where numbers end.
+pub const MAX_COUNTER: u64 = 1 << 62;
+
 /// Invitations of a room that can be open at once.
 pub const MAX_INVITATIONS: usize = 256;
 
@@ -139,6 +142,8 @@ impl View {
             && (1..=MAX_REIGNS).contains(&self.reigns.len())
             && self.invitations.len() <= MAX_INVITATIONS
             && self.former.len() <= MAX_FORMER
+            && self.epoch.counter <= MAX_COUNTER
+            && self.reigns.iter().all(|reign| reign.base.seq <= MAX_COUNTER)
             && self.crashes.len() <= MAX_REIGNS;
         if !bounded {
             return Err(ViewError::OutOfBounds);
@@ -151,10 +156,13 @@ impl View {
         if distinct.len() != self.entries.len() {
             return Err(ViewError::Twice);
         }
-        let trusted = |record: &MemberRecord| known.and_then(|view| view.record(record.id())) == Some(record);
-        let former = |record: &MemberRecord| known.is_some_and(|view| view.former.contains(record));
-        let members = self.entries.iter().all(|entry| trusted(&entry.record) || entry.record.verify().is_ok());
-        let lost = self.former.iter().all(|record| trusted(record) || former(record) || record.verify().is_ok());
+        let before =
+            known.into_iter().flat_map(|view| view.entries.iter().map(|entry| &entry.record).chain(&view.former));
+        let before: std::collections::BTreeMap<NodeId, &MemberRecord> =
+            before.map(|record| (record.id(), record)).collect();
+        let sound = |record: &MemberRecord| before.get(&record.id()) == Some(&record) || record.verify().is_ok();
+        let members = self.entries.iter().all(|entry| sound(&entry.record));
+        let lost = self.former.iter().all(sound);
         if !members || !lost {
             return Err(ViewError::BadRecord);
         }

@@ -19,6 +19,15 @@ const MAX_ROUNDS: u32 = 4;
 /// new one by then, and its members their links.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
+/// A holder that sends fewer bytes than this in [`FLOOR_TIME`] is given up: somebody who drips bytes would hold us up for ever.
+const FLOOR_BYTES: u64 = 64 << 10;
+
+/// As long as a holder may take for its first bytes: it may serve many others first.
+pub(super) const FLOOR_TIME: Duration = Duration::from_secs(30);
+
+/// How often in a row a holder may have no time for us (four times a second) before it counts as one that cannot go on.
+const MAX_BUSY: u32 = 120;
+
 /// What is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -59,6 +68,8 @@ pub(super) struct Download {
     pub(super) writing: BTreeMap<u64, NodeId>,
     /// When the holder sent something last.
     pub(super) heard: Instant,
+    /// Since when bytes are counted against the floor, and how many came.
+    floor: (Instant, u64),
     began: Instant,
     reported: Option<Instant>,
     source: Option<NodeId>,
@@ -68,6 +79,8 @@ pub(super) struct Download {
     /// Holders that sent what does not verify.
     liars: BTreeSet<NodeId>,
     rounds: u32,
+    /// How often in a row the holder had no time.
+    busy: u32,
     pause: Option<Instant>,
 }
 
@@ -84,6 +97,7 @@ impl Download {
             under_way: 0,
             writing: BTreeMap::new(),
             heard: now,
+            floor: (now, 0),
             began: now,
             reported: None,
             source: None,
@@ -91,6 +105,7 @@ impl Download {
             tried: BTreeSet::new(),
             liars: BTreeSet::new(),
             rounds: 0,
+            busy: 0,
             pause: None,
         }
     }
@@ -145,21 +160,46 @@ impl Download {
         self.source.take_if(|source| *source == peer).is_some()
     }
 
-    /// This holder sent what does not verify: it is not asked again.
-    pub(super) fn on_lie(&mut self, peer: NodeId) {
-        self.liars.insert(peer);
+    /// This holder sent what does not verify: it is not asked again. Whether that is news.
+    pub(super) fn on_lie(&mut self, peer: NodeId) -> bool {
         self.on_holder_failed(peer);
+        self.liars.insert(peer)
     }
 
-    /// The holder has no time for us.
-    pub(super) fn on_busy(&mut self, now: Instant) {
+    /// The holder has no time for us. One that never has is no holder.
+    pub(super) fn on_busy(&mut self, now: Instant, peer: NodeId) {
+        self.busy = self.busy.saturating_add(1);
+        if self.busy > MAX_BUSY {
+            self.busy = 0;
+            self.on_holder_failed(peer);
+        }
         self.pause = Some(now + Duration::from_millis(250));
     }
 
-    /// Bytes came: holders that failed before deserve another chance.
-    pub(super) fn on_heard(&mut self, now: Instant) {
+    /// A question was put while none was open: the holder's time runs from here.
+    pub(super) const fn on_first_question(&mut self, now: Instant) {
         self.heard = now;
+        self.floor = (now, 0);
+    }
+
+    /// Bytes came. Whether they are worth anything is known when they verify.
+    pub(super) fn on_heard(&mut self, now: Instant, bytes: u64) {
+        self.heard = now;
+        self.busy = 0;
+        self.floor.1 = self.floor.1.saturating_add(bytes);
+        if self.floor.1 >= FLOOR_BYTES {
+            self.floor = (now, 0);
+        }
+    }
+
+    /// Bytes verified: holders that failed before deserve another chance.
+    pub(super) const fn on_verified(&mut self) {
         self.rounds = 0;
+    }
+
+    /// Whether the holder sends too little to wait for.
+    pub(super) fn is_too_slow(&self, now: Instant) -> bool {
+        now.saturating_since(self.floor.0) >= FLOOR_TIME
     }
 
     /// Whether this peer sends, or is to.

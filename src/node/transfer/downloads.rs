@@ -10,7 +10,7 @@ use crate::node::disk::{ByteRange, DiskError, DiskReply, DiskRequest, DownloadNu
 use crate::node::identity::NodeId;
 use crate::node::links::Links;
 use crate::time::{Duration, Instant};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
@@ -23,8 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A holder that answers no ping for this long is given up: well before the connection is, since others may hold the file.
 const SILENT: Duration = Duration::from_secs(4);
 
-/// A holder that is there but sends nothing for this long is given up: it may serve many others first.
-const SLOW: Duration = Duration::from_secs(30);
+/// Pieces of a slice smaller than this are joined: a holder that sends byte by byte would cost us a hundred times as much memory.
+const SMALL_PIECE: usize = 512;
 
 /// What a download works with.
 pub struct Around<'a> {
@@ -54,7 +54,33 @@ struct Fetch {
     range: ByteRange,
     peer: NodeId,
     pieces: Vec<Bytes>,
+    /// Small pieces that came last, joined.
+    small: BytesMut,
     bytes: u64,
+}
+
+impl Fetch {
+    fn push(&mut self, bytes: Bytes) {
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        if bytes.len() < SMALL_PIECE {
+            self.small.extend_from_slice(&bytes);
+            if self.small.len() < SMALL_PIECE * 16 {
+                return;
+            }
+            return self.pieces.push(self.small.split().freeze());
+        }
+        if !self.small.is_empty() {
+            self.pieces.push(self.small.split().freeze());
+        }
+        self.pieces.push(bytes);
+    }
+
+    fn into_slice(mut self) -> Vec<Bytes> {
+        if !self.small.is_empty() {
+            self.pieces.push(self.small.freeze());
+        }
+        self.pieces
+    }
 }
 
 /// The downloads of this node.
@@ -62,6 +88,8 @@ struct Fetch {
 pub struct Downloads {
     downloads: BTreeMap<DownloadNumber, Download>,
     fetches: BTreeMap<(ConnectionHandle, ChannelId), Fetch>,
+    /// Channels of questions whose answer nobody wants, to be reset.
+    unwanted: Vec<(ConnectionHandle, ChannelId)>,
     next_number: u64,
     /// Whose turn it is to ask.
     turn: u64,
@@ -121,6 +149,7 @@ impl Downloads {
         }
         download.under_way = download.under_way.saturating_sub(range.end.saturating_sub(range.start));
         download.plan.on_written(range);
+        download.on_verified();
         let report = download.report(now);
         self.outputs.extend(report.map(TransferOutput::Event));
         self.finish_if_complete(number);
@@ -131,10 +160,24 @@ impl Downloads {
         let Some(peer) = download.writing.remove(&range.start) else { return };
         download.under_way = download.under_way.saturating_sub(range.end.saturating_sub(range.start));
         download.plan.give_back(range);
-        download.on_lie(peer);
+        self.on_lie(number, peer);
+    }
+
+    /// A holder sent what cannot be right: it is named, and whatever else it was asked for is asked of others.
+    fn on_lie(&mut self, number: DownloadNumber, peer: NodeId) {
+        let Some(download) = self.downloads.get_mut(&number) else { return };
+        if !download.on_lie(peer) {
+            return; // named before
+        }
         let message =
             format!("{peer} sent bytes of {} that do not verify; it is not asked for them again", download.name);
         self.outputs.push_back(TransferOutput::Event(Event::Alert { code: "corrupt", message }));
+        let its = |fetch: &Fetch| fetch.download == number && fetch.peer == peer;
+        let keys: Vec<_> = self.fetches.iter().filter(|(_, fetch)| its(fetch)).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.drop_fetch(key);
+            self.unwanted.push(key);
+        }
     }
 
     fn on_saved(&mut self, now: Instant, number: DownloadNumber, path: PathBuf) {
@@ -198,15 +241,14 @@ impl Downloads {
             self.fetches.remove(&key);
             return false;
         };
-        download.on_heard(now);
-        fetch.bytes = fetch.bytes.saturating_add(bytes.len() as u64);
+        download.on_heard(now, bytes.len() as u64);
+        fetch.push(bytes);
         if fetch.bytes > MAX_ENCODED_SLICE {
-            let peer = fetch.peer;
-            download.on_lie(peer);
+            let (number, peer) = (fetch.download, fetch.peer);
             self.drop_fetch(key);
+            self.on_lie(number, peer);
             return false;
         }
-        fetch.pieces.push(bytes);
         true
     }
 
@@ -215,8 +257,8 @@ impl Downloads {
         let Some(download) = self.downloads.get_mut(&fetch.download) else { return };
         download.window.on_arrived(now, fetch.bytes, rtt);
         download.writing.insert(fetch.range.start, fetch.peer);
-        let Fetch { download, range, pieces: slice, .. } = fetch;
-        self.disk(DiskRequest::Write { download, range, slice });
+        let (download, range) = (fetch.download, fetch.range);
+        self.disk(DiskRequest::Write { download, range, slice: fetch.into_slice() });
     }
 
     fn on_refused(&mut self, now: Instant, key: (ConnectionHandle, ChannelId), code: u32) {
@@ -224,7 +266,7 @@ impl Downloads {
         let Some(number) = self.drop_fetch(key) else { return };
         let Some(download) = self.downloads.get_mut(&number) else { return };
         if code == code::BUSY {
-            download.on_busy(now);
+            download.on_busy(now, peer);
         } else {
             download.on_holder_failed(peer);
         }
@@ -247,6 +289,9 @@ impl Downloads {
 
     /// Asks for whatever may be asked for. To be called after anything else.
     pub fn pump(&mut self, now: Instant, around: &mut Around<'_>) {
+        for (connection, channel) in std::mem::take(&mut self.unwanted) {
+            let _ = around.endpoint.reset(now, connection, channel, code::NOT_WANTED);
+        }
         let mut total: u64 = self.downloads.values().map(|download| download.under_way).sum();
         let slices = |download: &Download| download.stage == Stage::Slices && download.plan.has_missing();
         let waiting: Vec<_> = self.downloads.values().filter(|d| slices(d)).map(|d| d.number).collect();
@@ -272,7 +317,7 @@ impl Downloads {
         if download.under_way >= download.window.bytes().min(share.max(1)) || !download.plan.has_missing() {
             return None;
         }
-        let holders = around.catalogue.holders(&download.hash);
+        let holders = around.catalogue.holders(&download.hash, download.size);
         let peer = match download.choose(now, &holders, |peer| around.links.connection(peer).is_some()) {
             Source::From(peer) => peer,
             Source::NeedsLink(peer) => {
@@ -290,16 +335,17 @@ impl Downloads {
         let ask = Ask { hash: download.hash, range };
         let Some(channel) = send_ask(now, around.endpoint, connection, &ask) else {
             download.plan.give_back(range);
-            download.on_busy(now);
+            download.on_busy(now, peer);
             return None;
         };
         let bytes = range.end - range.start;
         if download.under_way == 0 {
-            download.heard = now;
+            download.on_first_question(now);
         }
         download.under_way += bytes;
         self.look_at.get_or_insert(now + LOOK_EVERY);
-        let fetch = Fetch { download: number, range, peer, pieces: Vec::new(), bytes: 0 };
+        let (pieces, small) = (Vec::new(), BytesMut::new());
+        let fetch = Fetch { download: number, range, peer, pieces, small, bytes: 0 };
         self.fetches.insert((connection, channel), fetch);
         Some(bytes)
     }
@@ -331,11 +377,8 @@ impl Downloads {
         for (&(connection, channel), fetch) in &self.fetches {
             let Some(download) = self.downloads.get(&fetch.download) else { continue };
             let waited = now.saturating_since(download.heard);
-            if waited < LOOK_EVERY {
-                continue;
-            }
             let silent = endpoint.stats(now, connection).map_or(Duration::MAX, |stats| stats.silent_for);
-            if (waited >= SILENT && silent >= SILENT) || waited >= SLOW {
+            if (waited >= SILENT && silent >= SILENT) || download.is_too_slow(now) {
                 failed.push((connection, channel, fetch.peer));
             }
         }
@@ -407,3 +450,6 @@ fn send_ask(now: Instant, endpoint: &mut Endpoint, connection: ConnectionHandle,
     let _ = endpoint.reset(now, connection, channel, code::NOT_WANTED);
     None
 }
+
+#[cfg(test)]
+mod tests;

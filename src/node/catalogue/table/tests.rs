@@ -101,7 +101,7 @@ fn the_same_content_from_two_is_one_listing_with_two_holders() {
     let files = room.catalogues[0].files();
     assert_eq!(files.len(), 1);
     assert_eq!(files[0].holders.len(), 2);
-    assert_eq!(room.catalogues[1].holders(&FileHash([7; 32])).len(), 1, "we do not download from ourselves");
+    assert_eq!(room.catalogues[1].holders(&FileHash([7; 32]), 10).len(), 1, "we do not download from ourselves");
 }
 
 #[test]
@@ -214,4 +214,97 @@ fn the_same_file_twice_is_a_mistake_that_changes_nothing() {
     room.run();
     assert!(matches!(room.events[0].last(), Some(Event::Error { code: ErrorCode::Exists, .. })));
     assert_eq!(room.names(0), ["a.txt"]);
+}
+
+fn shelf_of(owner: u64, start: u64, offers: u32) -> (NodeId, Vec<Offer>) {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&owner.to_be_bytes());
+    let identity = Identity::from_seed(&seed);
+    let unsigned = |facts| Offer { facts, signature: crate::node::record::Signature([0; 64]) };
+    let offer = |slot: u32| {
+        let mut hash = [0; 32];
+        hash[..4].copy_from_slice(&slot.to_be_bytes());
+        hash[4..12].copy_from_slice(&owner.to_be_bytes());
+        let content = Some(Content { name: format!("file {owner}-{slot}"), size: 1, hash: Some(FileHash(hash)) });
+        let facts = OfferFacts { owner: identity.id(), start, version: u64::from(slot) + 1, slot, content };
+        // Signing a hundred thousand takes a while, and is not what is asked here.
+        if offers > 1 { unsigned(facts) } else { Offer::sign(&identity, facts) }
+    };
+    (identity.id(), (0..offers).map(offer).collect())
+}
+
+/// Eleven owners with ten thousand offers each: the last thousands find no room, and what is there is found at once.
+#[test]
+fn a_hundred_thousand_offers_are_kept_and_no_more_and_cost_no_search() {
+    let own = Arc::new(Identity::from_seed(&[9; 32]));
+    let mut catalogue = Catalogue::new(own.clone(), 1);
+    let shelves: Vec<(NodeId, Vec<Offer>)> = (0..11).map(|owner| shelf_of(owner, 1, MAX_OFFERS)).collect();
+    catalogue.handle_view(Instant::ZERO, shelves.iter().map(|(id, _)| *id).chain([own.id()]), own.id());
+    for (owner, offers) in &shelves {
+        for offer in offers {
+            catalogue.take(Instant::ZERO, *owner, offer.clone());
+        }
+        while catalogue.poll_output().is_some() {}
+    }
+    assert_eq!(catalogue.shelves.values().map(Shelf::len).sum::<usize>(), MAX_ALL);
+    assert_eq!(catalogue.find("file 3-9999").unwrap().holders, [shelves[3].0]);
+    assert_eq!(catalogue.find("file 10-9999").unwrap_err().code, ErrorCode::NotFound);
+    let hash = catalogue.find("file 4-77").unwrap().hash;
+    // A search through everything would take minutes here.
+    for _ in 0..100_000 {
+        assert_eq!(catalogue.holders(&hash, 1), [shelves[4].0]);
+    }
+}
+
+/// One member cannot fill the catalogue with offers of owners that it made up.
+#[test]
+fn offers_of_owners_that_nobody_knows_are_few() {
+    let mut room = Room::new(2, 0);
+    let from = room.ids()[1];
+    for owner in 0..1200 {
+        let (_, offers) = shelf_of(1000 + owner, 1, 1);
+        let message = CatalogueMessage::State { offers, digests: Vec::new() };
+        room.catalogues[0].handle_message(room.now, from, message);
+    }
+    assert_eq!(room.catalogues[0].shelves.len(), 2 + MAX_OF_STRANGERS);
+    room.now = room.now + STRANGER_TIME;
+    let (last, offers) = shelf_of(9999, 1, 1);
+    let message = CatalogueMessage::State { offers, digests: Vec::new() };
+    room.catalogues[0].handle_message(room.now, from, message);
+    assert!(room.catalogues[0].shelves.contains_key(&last), "the others had their time");
+}
+
+/// The size is part of what verifies: whoever lists a known hash with another size must not spoil the download of it.
+#[test]
+fn a_known_hash_with_a_wrong_size_is_something_else() {
+    let mut room = Room::new(4, 0);
+    room.offer(1, "film", 7);
+    room.offer(2, "film", 7);
+    let number = OfferNumber(room.catalogues[3].next_offer);
+    room.catalogues[3].offer(PathBuf::from("film")).unwrap();
+    room.catalogues[3].handle_disk(DiskReply::Found { offer: number, name: "film".into(), size: 11 });
+    room.catalogues[3].handle_disk(DiskReply::Hashed { offer: number, hash: FileHash([7; 32]) });
+    room.run();
+    let found = room.catalogues[0].find("film").unwrap();
+    let ids = room.ids();
+    assert_eq!((found.size, found.holders.len()), (10, 2));
+    assert!(!room.catalogues[0].holders(&found.hash, 10).contains(&ids[3]));
+    assert_eq!(room.catalogues[0].files().len(), 2, "both are listed");
+}
+
+/// A program that starts again, offers that change their hash, members that leave: nothing of them is found any more.
+#[test]
+fn what_is_found_follows_what_is_offered() {
+    let mut room = Room::new(3, 0);
+    room.offer(1, "film", 7);
+    room.run();
+    assert_eq!(room.catalogues[2].find("film").unwrap().hash, FileHash([7; 32]));
+    room.catalogues[1].handle_disk(DiskReply::Hashed { offer: OfferNumber(0), hash: FileHash([8; 32]) });
+    room.run();
+    assert_eq!(room.catalogues[2].find("film").unwrap().hash, FileHash([8; 32]));
+    assert!(room.catalogues[2].holders(&FileHash([7; 32]), 10).is_empty());
+    room.view(&[0, 2], 0);
+    room.run();
+    assert_eq!(room.catalogues[2].find("film").unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(room.catalogues[2].index.contents().count(), 0);
 }

@@ -514,60 +514,6 @@ fn a_full_disk_is_said_and_loses_nothing() {
     assert!(arrived.unwrap() == data);
 }
 
-/// `ANJER_MEASURE_GIB=8 … --ignored --nocapture`, under `/usr/bin/time -v` for the memory.
-#[test]
-#[ignore = "a measurement, not a check: hashes and carries a file of several GiB"]
-#[expect(clippy::disallowed_methods, reason = "it measures this machine")]
-fn measure_hashing_and_carrying() {
-    let gib = std::env::var("ANJER_MEASURE_GIB").ok().and_then(|text| text.parse().ok()).unwrap_or(1_u64);
-    let (mut sharer, mut taker) = (Bench::new(), Bench::new());
-    let mut file = File::create(sharer.shared("f")).unwrap();
-    let mebibyte = content(MAX_SLICE);
-    for i in 0..gib << 10 {
-        std::io::Write::write_all(&mut file, &i.to_be_bytes()).unwrap();
-        std::io::Write::write_all(&mut file, &mebibyte[8..]).unwrap();
-    }
-    let (start, mut longest, mut hash) = (std::time::Instant::now(), 0.0_f64, None);
-    let mut keep = |reply| {
-        if let DiskReply::Hashed { hash: found, .. } = reply {
-            hash = Some(found)
-        }
-    };
-    sharer.worker.handle(DiskRequest::Offer { offer: OFFER, path: "f".into() }, &mut keep);
-    loop {
-        let step = std::time::Instant::now();
-        let more = sharer.worker.work(&mut keep);
-        longest = longest.max(step.elapsed().as_secs_f64());
-        if !more {
-            break;
-        }
-    }
-    let size = gib << 30;
-    let rate = |start: std::time::Instant| size as f64 / 1e6 / start.elapsed().as_secs_f64();
-    eprintln!("hashing: {:.0} MB/s, the longest step {:.1} ms", rate(start), longest * 1e3);
-    let hash = hash.unwrap();
-    taker.begin("f", hash, size).unwrap();
-    let (mut slicing, mut writing, mut longest) = (0.0, 0.0, 0.0_f64);
-    for range in ranges(size, 16) {
-        let start = std::time::Instant::now();
-        let slice = sharer.slice(range).unwrap();
-        let sliced = std::time::Instant::now();
-        assert_eq!(taker.write(range, vec![slice]), written(range));
-        slicing += (sliced - start).as_secs_f64();
-        writing += sliced.elapsed().as_secs_f64();
-        longest = longest.max(sliced.elapsed().as_secs_f64());
-    }
-    eprintln!(
-        "slicing: {:.0} MB/s; writing: {:.0} MB/s, the longest write {:.1} ms",
-        size as f64 / 1e6 / slicing,
-        size as f64 / 1e6 / writing,
-        longest * 1e3
-    );
-    let start = std::time::Instant::now();
-    taker.finish().unwrap();
-    eprintln!("finishing: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     /// However a file is cut into ranges, in whatever order they come, some of them first wrong, some twice, with a kill or a

@@ -333,11 +333,150 @@ fn an_invitations_secret_is_reported_with_the_link() {
 #[test]
 fn dials_at_once_are_capped() {
     let mut net = pair();
-    let nowhere = DialTo { addresses: vec![SocketAddr::from(([10, 0, 0, 99], 1))], ..net.ends[1].known() };
-    for _ in 0..MAX_DIALS + 3 {
-        net.dial(0, nowhere.clone());
+    for n in 0..MAX_DIALS + 3 {
+        let nowhere = SocketAddr::from(([10, 1, (n >> 8) as u8, n as u8], 1));
+        net.dial(0, DialTo { addresses: vec![nowhere], ..net.ends[1].known() });
     }
     net.run_for(Duration::from_millis(1));
     assert_eq!(net.ends[0].events.len(), 3);
     assert_eq!(net.ends[0].links.dials.len(), MAX_DIALS);
+}
+
+/// A peer fills a queue for each of many links: all together are bounded, and those that are furthest behind go.
+#[test]
+fn what_waits_for_all_peers_together_is_bounded() {
+    let mut ends: Vec<End> = (1..=24).map(|seed| End::new(seed, 1)).collect();
+    let known: Vec<DialTo> = ends.iter().map(End::known).collect();
+    ends[0].silent = false;
+    let mut net = Net::new(ends);
+    for to in known.into_iter().skip(1) {
+        net.dial(0, to);
+    }
+    net.run_for(SECOND);
+    assert_eq!(net.ends[0].links.peers.len(), 23);
+    let all: Vec<SocketAddr> = net.ends.iter().skip(1).map(|end| end.address).collect();
+    net.cut.extend(all);
+    let large = LinkMessage::Catalogue(CatalogueMessage::Want(vec![NodeId([1; 32]); 30_000]));
+    for _ in 0..9 {
+        for to in 1..24 {
+            let (to, now) = (net.ends[to].id(), net.now);
+            let end = &mut net.ends[0];
+            let _ = end.links.send(now, &mut end.endpoint, to, &large);
+            let waiting: usize = end.links.peers.keys().map(|peer| end.links.waiting(*peer)).sum();
+            assert!(waiting <= MAX_WAITING_ALL, "{waiting}");
+        }
+    }
+    let left = net.ends[0].links.peers.len();
+    assert!((1..23).contains(&left), "{left} links are left");
+}
+
+/// Messages of a few bytes, a megabyte of them at once: they are read in portions.
+#[test]
+fn a_flood_of_small_messages_is_read_in_portions_and_none_is_lost() {
+    let mut net = pair();
+    net.dial(0, net.ends[1].known());
+    net.run_for(SECOND);
+    for what in 0..40_000 {
+        net.say(0, 1, what).unwrap();
+    }
+    // The other one does not look for a while, and then there is everything at once.
+    let (now, mut most, mut heard) = (net.now, 0, Vec::new());
+    for _ in 0..2000 {
+        net.now = net.now + Duration::from_millis(1);
+        let now = net.now;
+        for back in [false, true] {
+            let [one, two] = &mut net.ends[..] else { panic!("two") };
+            let (from, to) = if back { (two, one) } else { (one, two) };
+            let mut buffer = Vec::new();
+            from.endpoint.handle_timeout(now);
+            while let Some(transmit) = from.endpoint.poll_transmit(now, &mut buffer) {
+                for contents in buffer.chunks_mut(transmit.segment_size) {
+                    let datagram = Datagram { from: from.address, ecn: Ecn::NotCapable, contents };
+                    to.endpoint.handle_datagram(now, datagram);
+                }
+                buffer.clear();
+            }
+        }
+        while let Some(event) = net.ends[0].endpoint.poll_event() {
+            let end = &mut net.ends[0];
+            end.links.handle_event(now, &mut end.endpoint, event);
+        }
+    }
+    let end = &mut net.ends[1];
+    while let Some(event) = end.endpoint.poll_event() {
+        end.links.handle_event(now, &mut end.endpoint, event);
+    }
+    loop {
+        most = most.max(end.links.events.len());
+        end.events.clear();
+        end.events.extend(std::iter::from_fn(|| end.links.poll_event()));
+        heard.extend(end.heard());
+        if !end.links.resume(now, &mut end.endpoint) {
+            break;
+        }
+    }
+    assert!(most * MESSAGE_COST <= MAX_UNTAKEN + 2 * MESSAGE_COST, "{most} at once");
+    assert!(heard.len() > 4000 && heard.iter().copied().eq(0..heard.len() as u64), "{}", heard.len());
+}
+
+/// Whoever can complete a handshake can have many keys: those from one place are few.
+#[test]
+fn strangers_from_one_place_are_few_and_members_are_not_counted() {
+    let mut ends: Vec<End> = (1..=40).map(|seed| End::new(seed, 1)).collect();
+    for (n, end) in ends.iter_mut().enumerate().skip(1) {
+        end.address = SocketAddr::from(([10, 0, 0, 200], 7000 + n as u16));
+    }
+    let (host, members) = (ends[0].known(), ends[30..].iter().map(End::id).collect::<Vec<_>>());
+    ends[0].links.set_members(members.into_iter());
+    let mut net = Net::new(ends);
+    for from in 1..40 {
+        net.dial(from, host.clone());
+    }
+    net.run_for(2 * SECOND);
+    assert_eq!(net.ends[0].links.peers.len(), MAX_STRANGERS_FROM_ONE + 10);
+}
+
+/// A link has one channel a class: more would each hold a frame that is not whole.
+#[test]
+fn a_second_channel_of_a_class_ends_the_link() {
+    let mut net = pair();
+    net.dial(0, net.ends[1].known());
+    net.run_for(SECOND);
+    let end = &mut net.ends[0];
+    let connection = end.links.peers.values().copied().next().unwrap();
+    for _ in 0..2 {
+        let channel = end.endpoint.open_channel(connection, Class::Control).unwrap();
+        end.endpoint.send(connection, channel, &mut bytes::Bytes::from_static(&[0, 1, 0, 0])).unwrap();
+    }
+    net.run_for(SECOND);
+    assert_eq!((net.ends[1].downs(), net.ends[1].links.connections.len()), (1, 0));
+}
+
+/// A list of a hundred members, each with eight ports of one host that has nothing to do with us, dialled as often as may be.
+#[test]
+fn no_list_of_addresses_turns_us_on_a_third_party() {
+    let mut net = pair();
+    let victim: Vec<SocketAddr> = (1..=8).map(|port| SocketAddr::from(([198, 51, 100, 1], port))).collect();
+    let mut datagrams = 0;
+    for second in 0..30 {
+        for n in 0..100u8 {
+            let to = DialTo { addresses: victim.clone(), id: Some(NodeId([n; 32])), ..net.ends[1].known() };
+            net.dial(0, to);
+        }
+        let mut buffer = Vec::new();
+        for step in 0..100 {
+            let now = Instant::from_start(Duration::from_millis(1000 * (second + 1) + 10 * step));
+            let end = &mut net.ends[0];
+            end.endpoint.handle_timeout(now);
+            end.links.handle_timeout(now, &mut end.endpoint);
+            end.settle(now);
+            while let Some(transmit) = end.endpoint.poll_transmit(now, &mut buffer) {
+                datagrams += buffer.len().div_ceil(transmit.segment_size);
+                buffer.clear();
+            }
+            net.now = now;
+        }
+    }
+    // 64 calls at once and two a second, of nine datagrams each.
+    assert!(datagrams < 10 * (64 + 2 * 30), "{datagrams} datagrams in 30 s");
 }

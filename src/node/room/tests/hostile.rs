@@ -168,3 +168,204 @@ fn a_newer_protocol_is_refused_in_clear_words() {
     world.run(500);
     assert!(world.alerts(0) == 0);
 }
+
+/// One member says that it leads another half, with everybody in it and a crowd that nobody knows: those who are here answer for
+/// themselves, and nobody is won by making up members.
+#[test]
+fn a_half_that_a_member_makes_up_deposes_nobody() {
+    let mut world = World::room_of(56, 4);
+    let room = world.peers[0].room.view().room;
+    let everybody = world.peers.iter().map(|peer| peer.id);
+    let crowd = (0..1000u16).map(|n| {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        crate::node::identity::NodeId(id)
+    });
+    let live: Vec<_> = everybody.chain(crowd).collect();
+    for _ in 0..5 {
+        let hello = Hello { room, epoch: epoch(&world, 1 << 40, 3), live: live.clone() };
+        world.inject(3, 0, RoomMessage::Hello(hello));
+        world.run(300);
+        assert!(world.peers[0].room.is_supernode());
+        assert!(world.peers[0].room.joining.is_none(), "it does not even ask");
+    }
+    world.run(3000);
+    assert_eq!(world.assert_leader(), 0);
+    let many = (0..5000u16).map(|n| crate::node::identity::NodeId([n as u8; 32])).collect();
+    world.inject(3, 0, RoomMessage::Hello(Hello { room, epoch: epoch(&world, 9, 3), live: many }));
+    assert_eq!(world.alerts(0), 1, "no room has so many");
+}
+
+/// While the next supernode collects what survivors hold, one of them says that it holds everything up to the end of all numbers. Were
+/// that believed, no line would ever find a place again.
+#[test]
+fn a_survivor_that_lies_about_what_it_holds_does_not_use_up_the_places() {
+    let mut world = World::room_of(57, 4);
+    world.say(1, "before");
+    world.run(500);
+    world.crash(0);
+    let room = world.peers[1].room.view().room;
+    let mut lied = 0;
+    for _ in 0..400 {
+        world.run(10);
+        let parts::Standing::Claiming(claiming) = &world.peers[1].room.standing else { continue };
+        let next = claiming.next;
+        for seq in [u64::MAX - 1, 1 << 30] {
+            let last = Head { seq, chain: ChainHash([7; 32]) };
+            world.inject(3, 1, RoomMessage::Report(Report { next, head: Head { seq: seq + 1, ..last } }));
+            let mallory = &world.peers[3].identity;
+            let id = LineId { voice: Voice { author: mallory.id(), start: 1 }, counter: 1 };
+            let saying = Saying { room, id, previous: ChainHash::default(), time: 0, text: "x".to_owned() };
+            let made_up = Epoch { counter: 0, supernode: mallory.id() };
+            let placed = Placed::place(mallory, made_up, last, Line::sign(mallory, saying));
+            let lines = Lines { epoch: next, before: last.chain, lines: vec![placed] };
+            world.inject(3, 1, RoomMessage::Lines(lines));
+            lied += 1;
+        }
+    }
+    assert!(lied > 0, "nobody claimed");
+    world.run(5000);
+    assert!(world.peers[1].room.log.head().seq < 10, "{:?}", world.peers[1].room.log.head());
+    world.say(2, "after");
+    world.run(1500);
+    for who in [1, 2] {
+        assert_eq!(world.lines(who), ["before", "after"]);
+    }
+}
+
+/// The first in line takes one line at a time, each just before patience ends: the others do not wait for it line by line.
+#[test]
+fn a_successor_that_takes_one_line_at_a_time_makes_nobody_wait() {
+    let mut world = World::room_of(58, 4);
+    for other in [0, 2, 3] {
+        world.cut(1, other);
+    }
+    (0..20).for_each(|n| world.say(0, &format!("line {n}")));
+    let id = world.peers[1].id;
+    for seq in 1..8 {
+        world.run(280);
+        let room = &world.peers[0].room;
+        let held = Held { epoch: room.view().epoch, number: room.view().number, seq, round: room.sequencer.round };
+        world.call(0, |room, now| room.handle_message(now, id, RoomMessage::Held(held)));
+    }
+    assert_eq!(world.lines(2).len(), 20, "two seconds later everything is on everybody else's screen");
+}
+
+/// Changes of one's own record, requests to be let in again, invitations that expire at once: each makes the supernode tell everybody.
+#[test]
+fn one_member_cannot_make_the_supernode_talk_without_end() {
+    let mut world = World::room_of(59, 3);
+    let before = world.peers[0].room.view().number;
+    let (identity, room) = (world.peers[2].identity.clone(), world.peers[0].room.view().room);
+    for n in 0..1000u64 {
+        let record = crate::node::record::MemberRecord::sign(&identity, "x", &[], 10 + n);
+        world.inject(2, 0, RoomMessage::Record(Box::new(record.clone())));
+        world.inject(2, 0, RoomMessage::Join(Join { version: 1, record, room: Some(room), voucher: None }));
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        let state = InvitationState { id, secret: [0; 32], by: identity.id(), remaining_ms: 0, used_by: None };
+        world.inject(2, 0, RoomMessage::Invite(state));
+    }
+    let views = world.peers[0].room.view().number - before;
+    assert!(views <= 70, "{views} views");
+    world.run(3000);
+    world.say(2, "and it may still speak");
+    world.run(500);
+    assert_eq!(world.lines(1), ["and it may still speak"]);
+    assert_eq!(world.assert_leader(), 0);
+}
+
+/// A member that forges all day fills nobody's screen.
+#[test]
+fn alerts_are_few() {
+    let mut world = World::room_of(60, 3);
+    let room = world.peers[0].room.view().room;
+    let facts = ClaimFacts { room, epoch: epoch(&world, 1, 0), next: epoch(&world, 2, 1) };
+    let claim = RoomMessage::Claim(Claim::sign(&world.peers[2].identity, facts));
+    (0..1000).for_each(|_| world.inject(2, 1, claim.clone()));
+    assert_eq!(world.alerts(1), 16);
+}
+
+/// Two who know the room but not each other do not greet each other for ever.
+#[test]
+fn a_greeting_from_nobody_is_answered_now_and_then() {
+    let mut world = World::new(61, 2, &RoomConfig::default());
+    world.join(1, 0);
+    world.run(200);
+    let room = world.peers[0].room.view().room;
+    let (stranger, hello) = (world.peers[1].id, Hello { room, epoch: epoch(&world, 7, 1), live: Vec::new() });
+    let now = world.now;
+    let host = &mut world.peers[0].room;
+    while host.poll_output().is_some() {}
+    (0..100).for_each(|_| host.handle_message(now, stranger, RoomMessage::Hello(hello.clone())));
+    let answers = std::iter::from_fn(|| host.poll_output());
+    assert_eq!(answers.filter(|output| matches!(output, RoomOutput::Send { .. })).count(), 1);
+}
+
+/// Records are signed by whom they name, who can write any address into them.
+#[test]
+fn nobody_far_away_makes_us_call_our_own_machine() {
+    use crate::node::identity::Identity;
+    use crate::node::record::MemberRecord;
+    use crate::time::Instant;
+    let [ann, bob, mallory] = [1, 2, 3].map(|seed| std::sync::Arc::new(Identity::from_seed(&[seed; 32])));
+    let far = |host: u8| std::net::SocketAddr::from(([192, 0, 2, host], 7000));
+    let here: std::net::SocketAddr = "127.0.0.1:53".parse().unwrap();
+    let mapped: std::net::SocketAddr = "[::ffff:127.0.0.1]:53".parse().unwrap();
+    let linked =
+        |remote, record: &MemberRecord| LinkedPeer { record: record.clone(), remote, secret: None, dial: None };
+    let trap = MemberRecord::sign(&mallory, "m", &[here, mapped, far(9)], 1);
+    let plain = MemberRecord::sign(&bob, "b", &[far(2)], 1);
+    let room = |own: &[std::net::SocketAddr]| {
+        let record = MemberRecord::sign(&ann, "a", own, 1);
+        Room::new(ann.clone(), record, RoomConfig::default(), Instant::ZERO, [0; 32])
+    };
+    let mut one = room(&[far(1)]);
+    one.handle_link_up(Instant::ZERO, linked(far(3), &trap));
+    assert_eq!(one.addresses_of(&trap), [far(9)], "it was seen far away");
+    assert_eq!(one.addresses_told_by(plain.id(), &trap), [far(9)]);
+    one.handle_link_up(Instant::ZERO, linked(here, &plain));
+    assert_eq!(one.addresses_told_by(plain.id(), &trap).len(), 3, "told by someone on this machine");
+    assert_eq!(
+        room(&[here]).addresses_of(&trap).len(),
+        3,
+        "we listen on loopback only, where nobody far away is heard"
+    );
+}
+
+/// In a room of three the supernode dies, and the only witness says that it lives, for as long as it is asked: chat goes on all the same.
+#[test]
+fn a_witness_that_lies_does_not_keep_us_from_going_on() {
+    let mut world = World::room_of(62, 3);
+    world.crash(0);
+    world.pause(2);
+    let (old, liar) = (world.peers[1].room.view().epoch, world.peers[2].id);
+    world.say(1, "is anybody there?");
+    for _ in 0..300 {
+        world.run(50);
+        world.call(1, |room, now| {
+            room.handle_heard(now, liar);
+            room.handle_message(now, liar, RoomMessage::Verdict(Verdict { epoch: old, heard_ms: Some(1) }));
+            room.handle_message(now, liar, RoomMessage::Alive(old));
+        });
+    }
+    assert!(world.peers[1].room.is_supernode());
+    assert_eq!(world.lines(1), ["is anybody there?"]);
+}
+
+/// Two halves of a room let two people in by one invitation: nobody is thrown out, but those who invited are told, once.
+#[test]
+fn an_invitation_used_in_both_halves_is_reported_once() {
+    let mut world = World::room_of(63, 2);
+    let invitation = world.call(0, |room, now| room.invite(now)).unwrap();
+    world.run(200);
+    let mut view = world.peers[0].room.view().clone();
+    let used = |by: u8| Some(crate::node::identity::NodeId([by; 32]));
+    for (number, by) in [(1, 7), (2, 8), (3, 8)] {
+        view.number += number;
+        let state = view.invitations.iter_mut().find(|state| state.id == invitation.id.0).unwrap();
+        state.used_by = used(by);
+        world.inject(0, 1, RoomMessage::View(Box::new(view.clone())));
+    }
+    assert_eq!(world.alerts(1), 1);
+}
