@@ -23,6 +23,10 @@ fn answer_questions(session: &mut expectrl::session::OsSession) -> u16 {
     session.expect("(Y/N) [Y]: ").expect("the question again");
     session.send_line("n").expect("typed");
     session.expect("IP address of this node [127.0.0.1]: ").expect("the second question");
+    // An address for documentation (RFC 5737): no machine has it.
+    session.send_line("192.0.2.1").expect("typed");
+    session.expect("does not have the address 192.0.2.1").expect("a hint");
+    session.expect("[127.0.0.1]: ").expect("the question again");
     session.send_line("").expect("typed");
     session.expect("[0]: ").expect("the third question");
     session.send_line("0").expect("typed");
@@ -55,6 +59,28 @@ fn three_questions_a_prompt_that_lines_arrive_above_and_q() {
     session.expect("Bye.").expect("the last word");
     session.expect(Eof).expect("the end");
     ben.wait_for_members(1);
+}
+
+/// As a terminal without bracketed paste sends it: as if somebody typed very fast.
+#[test]
+fn a_megabyte_pasted_at_the_prompt_is_one_clear_line_and_the_prompt_comes_back() {
+    let (mut session, _folders) = at_a_terminal(&["--local"]);
+    session.get_process_mut().set_window_size(1000, 50).expect("a wide window");
+    session.expect("You are anna").expect("ready");
+    session.expect("> ").expect("the prompt");
+    // What is taken is echoed and has to be read, or the program could not write on.
+    for number in 0..128 {
+        session.send(format!("{}#{number}#", "x".repeat(500))).expect("typed");
+        session.expect(format!("#{number}#")).expect("the echo");
+    }
+    for _ in 0..240 {
+        session.send("x".repeat(4096)).expect("typed");
+    }
+    session.send("\rT after\r").expect("typed");
+    session.expect("that line is too long").expect("a clear line");
+    session.expect("anna: after").expect("what came next is said");
+    session.send("Q\r").expect("typed");
+    session.expect(Eof).expect("the end");
 }
 
 #[test]
