@@ -231,6 +231,7 @@ mod tests {
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
         signals: mpsc::Sender<()>,
+        written: Arc<Mutex<String>>,
     }
 
     /// Runs the program with `play` on the stage; returns how it ended and what it wrote.
@@ -239,8 +240,18 @@ mod tests {
         broken: bool,
         play: impl FnOnce(Stage) -> F,
     ) -> (End, String) {
+        run_with(Face::Json, join, broken, play)
+    }
+
+    /// The same, with another face.
+    fn run_with<F: Future<Output = ()>>(
+        face: Face,
+        join: Option<Command>,
+        broken: bool,
+        play: impl FnOnce(Stage) -> F,
+    ) -> (End, String) {
         let written = Arc::new(Mutex::new(String::new()));
-        let sink = Arc::clone(&written);
+        let (sink, shown) = (Arc::clone(&written), Arc::clone(&written));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let end = runtime.block_on(async move {
             let output = Output::start(move |text| {
@@ -256,13 +267,13 @@ mod tests {
             let (event_sender, events) = mpsc::channel(4);
             let (signals, mut signalled) = mpsc::channel::<()>(4);
             let session = Session { commands: command_sender, events };
-            let program = Run::new(session, &mut inputs, &output, Face::Json, Clock::start(), join);
+            let program = Run::new(session, &mut inputs, &output, face, Clock::start(), join);
             let signal = async || {
                 if signalled.recv().await.is_none() {
                     core::future::pending::<()>().await;
                 }
             };
-            let stage = Stage { typed, commands, events: event_sender, signals };
+            let stage = Stage { typed, commands, events: event_sender, signals, written: shown };
             let (end, ()) = tokio::join!(program.until_bye(signal), play(stage));
             output.finish().await;
             end
@@ -386,6 +397,31 @@ mod tests {
             happen(&stage, Event::Bye).await;
         });
         assert_eq!(end.code, 0);
+    }
+
+    /// A person, unlike a script, is told what they wait for.
+    #[test]
+    fn a_node_that_is_not_awake_and_a_quit_that_takes_a_while_are_told_once() {
+        let face = Face::Screen(crate::screen::Screen::new(false, true));
+        let (_, written) = run_with(face, None, false, async |mut stage| {
+            happen(&stage, samples::one_of_each().swap_remove(0)).await;
+            type_line(&stage, "T early").await;
+            type_line(&stage, "T early too").await;
+            stage.commands.recv().await.expect("said");
+            stage.commands.recv().await.expect("said");
+            happen(&stage, samples::peers()).await;
+            type_line(&stage, "T awake").await;
+            stage.commands.recv().await.expect("said");
+            type_line(&stage, "Q").await;
+            assert_eq!(stage.commands.recv().await, Some(Command::Quit));
+            // Until the patience ends, and the line with which it does is written.
+            while !stage.written.lock().expect("no panic").contains("Ctrl-C") {
+                tokio::task::yield_now().await;
+            }
+            happen(&stage, Event::Bye).await;
+        });
+        assert_eq!(written.matches("One moment").count(), 1, "{written}");
+        assert_eq!(written.matches("Ctrl-C now ends").count(), 1, "{written}");
     }
 
     #[test]
