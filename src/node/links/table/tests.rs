@@ -255,18 +255,6 @@ fn whoever_does_not_say_hello_is_a_dial_that_failed_with_words() {
     assert!(net.ends[0].events.iter().any(rejected), "{:?}", net.ends[0].events);
 }
 
-/// By an address of ours that we do not know to be ours.
-#[test]
-fn whoever_dials_themselves_learns_that_it_is_no_other_node() {
-    let mut net = pair();
-    let other = SocketAddr::from(([10, 0, 0, 77], 7000));
-    net.ends[1] = End { address: other, ..End::new(1, 1) };
-    let dial = net.dial(0, net.ends[1].unknown());
-    net.run_for(2 * SECOND);
-    let failed = LinkEvent::DialFailed { dial, why: DialFailure::BadAddress, words: String::new() };
-    assert!(net.ends[0].events.contains(&failed) || net.ends[0].ups() == 0, "{:?}", net.ends[0].events);
-}
-
 /// A stranger that completes the handshake and then says nothing, or something else, holds a connection for five seconds.
 #[test]
 fn whoever_does_not_prove_itself_is_put_out() {
