@@ -11,8 +11,12 @@ mod harness;
 
 #[path = "client/chat.rs"]
 mod chat;
+#[path = "client/door.rs"]
+mod door;
 #[path = "client/files.rs"]
 mod files;
+#[path = "client/idle.rs"]
+mod idle;
 #[path = "client/mistakes.rs"]
 mod mistakes;
 #[path = "client/start.rs"]

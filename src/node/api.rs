@@ -215,10 +215,30 @@ pub enum Event {
         /// The name they give.
         name: String,
     },
+    /// Our question to be let in was shown to the people there. The answer may take minutes.
+    Waiting {
+        /// Whose door we stand at.
+        id: NodeId,
+        /// The name they give.
+        name: String,
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// The answer to an `A` that admits somebody who is yet to come.
+    Admitting {
+        /// The first who comes from there, if an address was given.
+        addr: Option<SocketAddr>,
+        /// Whoever has this id, if an id was given.
+        id: Option<NodeId>,
+        /// For so long.
+        seconds: u64,
+    },
     /// The answer to `I`.
     Ticket {
         /// To be handed to one person.
         ticket: String,
+        /// It is good for so long.
+        seconds: u64,
     },
     /// A command was not done.
     Error {

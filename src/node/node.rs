@@ -47,6 +47,15 @@ pub(super) enum Purpose {
     Holder(NodeId),
 }
 
+/// How members are reached, as it was told.
+#[derive(Debug, Default)]
+pub(super) struct Paths {
+    /// The address that was told for each. Members only, so that there are no more than a room holds.
+    pub(super) told: BTreeMap<NodeId, SocketAddr>,
+    /// Something changed: look again.
+    pub(super) look: bool,
+}
+
 /// Where the node is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -80,6 +89,7 @@ pub struct Node {
     pub(super) stage: Stage,
     pub(super) disk: VecDeque<DiskRequest>,
     pub(super) told: Told,
+    pub(super) paths: Paths,
     public: Option<SocketAddr>,
     record_sequence: u64,
     stun_datagrams: u64,
@@ -119,6 +129,7 @@ impl Node {
             stage: Stage::InRoom,
             disk: VecDeque::new(),
             told: Told::default(),
+            paths: Paths::default(),
             public: None,
             record_sequence: start,
             stun_datagrams: 0,
@@ -214,16 +225,22 @@ impl Node {
         let unix = self.config.unix_at_start.saturating_add(now.since_start());
         if let Some(invitation) = self.room.invite(now) {
             let ticket = Ticket::issue(&self.config.identity, &invitation, unix);
-            self.told.push(Event::Ticket { ticket });
+            self.told.push(Event::Ticket { ticket, seconds: invitation.lifetime.as_secs() });
         }
     }
 
-    /// What the world sees of our socket became known, or changed.
+    /// Servers were asked what the world sees of our socket: this, or none of them answered.
     pub fn set_public(&mut self, now: Instant, public: Option<SocketAddr>) {
-        if self.public == public || self.stage != Stage::InRoom {
+        if self.stage != Stage::InRoom {
             return;
         }
-        self.public = public;
+        let before = core::mem::replace(&mut self.public, public);
+        if before == public {
+            if public.is_none() {
+                self.told.push(Event::Address { public, nat: None });
+            }
+            return;
+        }
         let nat = public.filter(|public| public.ip() == self.config.local.ip()).map(|_| NatKind::None);
         self.told.push(Event::Address { public, nat });
         self.record_sequence += 1;

@@ -1,6 +1,6 @@
 //! What the parts report to each other, after every call, until all are quiet.
 
-use super::api::Event;
+use super::api::{Event, Path};
 use super::catalogue::CatalogueOutput;
 use super::identity::NodeId;
 use super::links::{LinkEvent, LinkMessage};
@@ -49,6 +49,7 @@ impl Node {
                 break;
             }
         }
+        self.tell_paths(now);
         self.close_if_done(now);
     }
 
@@ -72,6 +73,10 @@ impl Node {
             mrt::Event::Writable { connection, channel } if channel.class() == Class::Bulk => {
                 self.serving.handle_writable(&mut self.endpoint, (connection, channel));
             }
+            mrt::Event::Moved { .. } => {
+                self.paths.look = true;
+                self.links.handle_event(now, &mut self.endpoint, event);
+            }
             event => self.links.handle_event(now, &mut self.endpoint, event),
         }
     }
@@ -87,16 +92,18 @@ impl Node {
                 };
                 self.room.handle_link_up(now, LinkedPeer { record, remote, secret, dial });
                 self.catalogue.handle_link_up(peer);
+                self.paths.look = true;
             }
             LinkEvent::Down { peer, why } => {
                 self.spare.remove(&peer);
                 self.catalogue.handle_link_down(peer);
+                self.paths.told.remove(&peer);
                 self.room.handle_link_down(now, peer, why);
             }
             LinkEvent::DialFailed { dial, why, words } => {
                 tracing::debug!(?dial, ?why, words, "a dial failed");
                 match self.dials.remove(&dial) {
-                    Some(Purpose::Room(dial)) => self.room.handle_dial_failed(now, dial, why),
+                    Some(Purpose::Room(dial)) => self.room.handle_dial_failed(now, dial, why, &words),
                     Some(Purpose::Holder(peer)) => self.downloads.on_link_failed(peer),
                     None => {}
                 }
@@ -145,18 +152,35 @@ impl Node {
             RoomOutput::Punch { to } => self.endpoint.punch(to),
             RoomOutput::AddSecret { id, secret } => self.endpoint.add_secret(id, secret),
             RoomOutput::RemoveSecret { id } => self.endpoint.remove_secret(id),
-            RoomOutput::Waiting { at } => tracing::info!(%at, "the people there were asked; waiting for their answer"),
             RoomOutput::Publish => {
                 let view = self.room.view();
                 self.links.set_members(view.ids());
                 self.catalogue.handle_view(now, view.ids(), view.epoch.supernode);
                 self.tell_peers(now);
+                self.paths.look = true;
             }
             RoomOutput::Event(event) => self.told.push(event),
             RoomOutput::Left => {
                 self.links.close_all(now, &mut self.endpoint);
                 self.stage = Stage::Closing(now + CLOSE_TIME);
             }
+        }
+    }
+
+    /// Tells how each member is reached, once its link is up and whenever its address is another one.
+    fn tell_paths(&mut self, now: Instant) {
+        if !core::mem::take(&mut self.paths.look) || self.stage != Stage::InRoom {
+            return;
+        }
+        let view = self.room.view();
+        self.paths.told.retain(|peer, _| view.contains(*peer));
+        for (id, connection) in self.links.linked().filter(|(peer, _)| view.contains(*peer)) {
+            let Some(stats) = self.endpoint.stats(now, connection) else { continue };
+            if self.paths.told.insert(id, stats.remote) == Some(stats.remote) {
+                continue;
+            }
+            let rtt_ms = stats.min_rtt.map(|_| stats.rtt.as_secs_f64() * 1e3);
+            self.told.push(Event::Path { id, path: Path::Direct, rtt_ms, probes: stats.sent_packets });
         }
     }
 

@@ -132,6 +132,14 @@ impl Client {
         }
     }
 
+    /// Lets time pass and takes what is said meanwhile.
+    pub(crate) fn quiet_for(&mut self, time: Duration) {
+        let deadline = Instant::now() + time;
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.on_stdout(&line);
+        }
+    }
+
     /// Waits until the room's members are exactly `count`, if they are not by what was told last.
     pub(crate) fn wait_for_members(&mut self, count: usize) -> Value {
         let what = format!("list of {count} members");

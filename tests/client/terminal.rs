@@ -1,8 +1,11 @@
 //! A person at a terminal.
 
-use crate::harness::{Client, PROGRAM, SOON, folder};
+use crate::harness::{Client, PROGRAM, SOON, exit_within, folder};
 use expectrl::{ControlCode, Eof, Expect, Regex, Session};
+use std::fs::File;
+use std::io::{Read, Write};
 use std::process::Command;
+use std::sync::mpsc::channel;
 
 /// The program on a pseudo-terminal of its own, just started.
 fn at_a_terminal(options: &[&str]) -> (expectrl::session::OsSession, [tempfile::TempDir; 2]) {
@@ -23,6 +26,10 @@ fn answer_questions(session: &mut expectrl::session::OsSession) -> u16 {
     session.expect("(Y/N) [Y]: ").expect("the question again");
     session.send_line("n").expect("typed");
     session.expect("IP address of this node [127.0.0.1]: ").expect("the second question");
+    // An address for documentation (RFC 5737): no machine has it.
+    session.send_line("192.0.2.1").expect("typed");
+    session.expect("does not have the address 192.0.2.1").expect("a hint");
+    session.expect("[127.0.0.1]: ").expect("the question again");
     session.send_line("").expect("typed");
     session.expect("[0]: ").expect("the third question");
     session.send_line("0").expect("typed");
@@ -55,6 +62,47 @@ fn three_questions_a_prompt_that_lines_arrive_above_and_q() {
     session.expect("Bye.").expect("the last word");
     session.expect(Eof).expect("the end");
     ben.wait_for_members(1);
+}
+
+/// As a terminal without bracketed paste sends it: as if somebody typed very fast. Everything that is drawn is read
+/// meanwhile, as a terminal does.
+#[test]
+fn a_megabyte_pasted_at_the_prompt_is_one_clear_line_and_the_prompt_comes_back() {
+    let (dir, state) = (folder(), folder());
+    let size = nix::pty::Winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = nix::pty::openpty(&size, None).expect("a pseudo-terminal");
+    let end = || terminal.slave.try_clone().expect("one more handle");
+    let mut command = Command::new(PROGRAM);
+    command.env("TERM", "xterm").env("NO_COLOR", "1").args(["--local", "--name", "anna", "--dir"]).arg(dir.path());
+    command.arg("--state").arg(state.path()).stdin(end()).stdout(end()).stderr(end());
+    let mut child = command.spawn().expect("the program starts");
+    let mut keyboard = File::from(terminal.master.try_clone().expect("one more handle"));
+    let mut screen = File::from(terminal.master);
+    let (shown, seen) = channel();
+    std::thread::spawn(move || {
+        // What is looked for may come in two pieces: the end of what was read is kept.
+        let (mut text, mut buffer) = (String::new(), vec![0; 1 << 16]);
+        while let Ok(length) = screen.read(&mut buffer) {
+            text.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            for words in ["You lead the room", "that line is too long", "anna: after", "Bye."] {
+                if text.contains(words) && shown.send(words).is_err() {
+                    return;
+                }
+            }
+            text = text.chars().rev().take(20).collect::<Vec<_>>().into_iter().rev().collect();
+        }
+    });
+    let wait_for = |words: &str| {
+        while seen.recv_timeout(SOON).unwrap_or_else(|_| panic!("{words:?} was not shown")) != words {}
+    };
+    wait_for("You lead the room");
+    keyboard.write_all(&vec![b'x'; 1 << 20]).expect("typed");
+    keyboard.write_all(b"\rT after\r").expect("typed");
+    wait_for("that line is too long");
+    wait_for("anna: after");
+    keyboard.write_all(b"Q\r").expect("typed");
+    wait_for("Bye.");
+    assert_eq!(exit_within(&mut child, SOON).code(), Some(0));
 }
 
 #[test]

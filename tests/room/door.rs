@@ -5,7 +5,7 @@ use anjer::node::{Command, Event};
 
 fn ticket(village: &Village, inviter: usize) -> String {
     let ticket = |event| match event {
-        Event::Ticket { ticket } => Some(ticket),
+        Event::Ticket { ticket, .. } => Some(ticket),
         _ => None,
     };
     village.told(inviter).into_iter().find_map(ticket).unwrap()

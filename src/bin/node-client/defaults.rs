@@ -2,7 +2,7 @@
 
 use crate::harmless::is_harmful;
 use crate::options::MAX_NAME_BYTES;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 /// An address that is nobody's (RFC 5737, TEST-NET-1): routed like any far one, never reached.
 const FAR_AWAY: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
@@ -23,6 +23,11 @@ pub(crate) fn address(local: bool) -> IpAddr {
         Ok(address) if !address.ip().is_unspecified() => address.ip(),
         _ => Ipv4Addr::LOCALHOST.into(),
     }
+}
+
+/// Whether a socket of ours can have that address: this machine has it, and nobody else uses the port.
+pub(crate) fn can_bind(address: SocketAddr) -> bool {
+    UdpSocket::bind(address).is_ok()
 }
 
 /// The user's name on this system, as far as others may see it.

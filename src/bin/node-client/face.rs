@@ -30,6 +30,22 @@ impl Face {
         }
     }
 
+    /// A command was typed while the node cannot listen yet. A script reads that in no event, and needs not.
+    pub(crate) fn one_moment(&self) -> String {
+        match self {
+            Self::Json => String::new(),
+            Self::Screen(screen) => joined(&screen.one_moment()),
+        }
+    }
+
+    /// Quitting takes a while.
+    pub(crate) fn still_leaving(&self) -> String {
+        match self {
+            Self::Json => String::new(),
+            Self::Screen(screen) => joined(&screen.still_leaving()),
+        }
+    }
+
     /// `P` was typed.
     pub(crate) const fn expect_members(&mut self) {
         match self {

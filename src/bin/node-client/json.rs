@@ -85,7 +85,9 @@ mod tests {
             r#"{"event":"progress","t":7,"name":"a b.txt","hash":"HASH","bytes":1,"size":5,"sources":1}"#,
             r#"{"event":"saved","t":7,"name":"a b.txt","path":"/tmp/a b.txt","bytes":5,"hash":"HASH","seconds":0.5}"#,
             r#"{"event":"asked","t":7,"addr":"127.0.0.1:5001","id":"BEN","name":"ben"}"#,
-            r#"{"event":"ticket","t":7,"ticket":"anjer1abc"}"#,
+            r#"{"event":"waiting","t":7,"id":"BEN","name":"ben","addr":"127.0.0.1:5001"}"#,
+            r#"{"event":"admitting","t":7,"addr":"127.0.0.1:5001","id":null,"seconds":600}"#,
+            r#"{"event":"ticket","t":7,"ticket":"anjer1abc","seconds":86400}"#,
             r#"{"event":"error","t":7,"command":"R","code":"not_found","message":"no such file"}"#,
             r#"{"event":"bye","t":7}"#,
         ];

@@ -2,7 +2,7 @@
 
 use crate::options::{bindable_ip, port};
 use std::io::{self, BufRead, Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Bytes of an answer that are looked at; no good answer is longer.
 const MAX_ANSWER_BYTES: u64 = 1024;
@@ -23,14 +23,23 @@ pub(crate) fn ask(
     input: &mut impl BufRead,
     output: &mut impl Write,
     default_ip: impl Fn(bool) -> IpAddr,
+    can_bind: impl Fn(SocketAddr) -> bool,
 ) -> io::Result<Option<Answers>> {
     let mut form = Form { input, output };
     let networks = "Are the others on different networks? (Y/N)";
     let Some(different) = form.question(networks, true, "Y", yes_or_no)? else { return Ok(None) };
     let local = !different;
     let ip = default_ip(local);
-    let Some(ip) = form.question("IP address of this node", ip, &ip.to_string(), bindable_ip)? else { return Ok(None) };
-    let Some(port) = form.question("Port (0: any that is free)", 0, "0", port)? else { return Ok(None) };
+    let own_ip = |answer: &str| match bindable_ip(answer)? {
+        ip if can_bind(SocketAddr::new(ip, 0)) => Ok(ip),
+        ip => Err(format!("this machine does not have the address {ip}")),
+    };
+    let Some(ip) = form.question("IP address of this node", ip, &ip.to_string(), own_ip)? else { return Ok(None) };
+    let free_port = |answer: &str| match port(answer)? {
+        port if can_bind(SocketAddr::new(ip, port)) => Ok(port),
+        port => Err(format!("port {port} is in use here, or only for the administrator")),
+    };
+    let Some(port) = form.question("Port (0: any that is free)", 0, "0", free_port)? else { return Ok(None) };
     Ok(Some(Answers { local, ip, port }))
 }
 
@@ -95,7 +104,8 @@ mod tests {
     fn asked(typed: &str) -> (Option<Answers>, String) {
         let mut screen = Vec::new();
         let ip = |local| if local { [127, 0, 0, 1].into() } else { [10, 0, 0, 7].into() };
-        let answers = ask(&mut typed.as_bytes(), &mut screen, ip).expect("memory does not fail");
+        let can_bind = |address: SocketAddr| address.ip() != IpAddr::from([8, 8, 8, 8]) && address.port() != 5999;
+        let answers = ask(&mut typed.as_bytes(), &mut screen, ip, can_bind).expect("memory does not fail");
         (answers, String::from_utf8(screen).expect("text"))
     }
 
@@ -117,9 +127,11 @@ mod tests {
 
     #[test]
     fn a_bad_answer_is_asked_again_with_a_hint() {
-        let (answers, screen) = asked("maybe\nN\nhere\n::1\n65536\n1\n");
+        let (answers, screen) = asked("maybe\nN\nhere\n8.8.8.8\n::1\n65536\n5999\n1\n");
         assert_eq!(answers.map(|answers| answers.port), Some(1));
-        for hint in ["answer Y", "an address looks like", "0 to 65535"] {
+        for hint in
+            ["answer Y", "an address looks like", "does not have the address 8.8.8.8", "0 to 65535", "5999 is in use"]
+        {
             assert!(screen.contains(hint), "{screen}");
         }
     }

@@ -9,6 +9,7 @@ use crate::input::{Input, MAX_LINE_BYTES};
 use crate::output::{Output, Reserved};
 use crate::session::Session;
 use anjer::node::api::{Command, ErrorCode, Event};
+use core::time::Duration;
 use std::collections::VecDeque;
 use tokio::sync::mpsc;
 
@@ -23,10 +24,19 @@ pub(crate) struct Run<'a> {
     outgoing: VecDeque<Command>,
     /// The answer to `--join` is still to come.
     joining: bool,
+    /// The node took up its work: anything after `ready` came. Before that, it may be asking STUN servers.
+    awake: bool,
+    /// That commands wait for that was said.
+    told_to_wait: bool,
     /// The room was asked to quit: nothing more is read.
     quitting: bool,
+    /// When the person is told that quitting takes a while.
+    patience: Option<tokio::time::Instant>,
     code: u8,
 }
+
+/// Quitting that takes longer is worth a line: whoever pressed Ctrl-C wonders.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What comes next, with the place in the output that its text will have.
 enum Next<'a> {
@@ -38,6 +48,8 @@ enum Next<'a> {
     Sent,
     /// The room takes no more commands.
     NobodyListens,
+    /// Quitting takes a while.
+    StillLeaving(Reserved<'a>),
     /// Something happened in the room, or it is gone.
     Event(Reserved<'a>, Option<Event>),
     /// Something was typed, or nothing more will be.
@@ -65,7 +77,20 @@ impl<'a> Run<'a> {
     ) -> Self {
         let joining = join.is_some();
         let outgoing = join.into_iter().collect();
-        Self { session, inputs, output, face, clock, outgoing, joining, quitting: false, code: exit::QUIT }
+        Self {
+            session,
+            inputs,
+            output,
+            face,
+            clock,
+            outgoing,
+            joining,
+            awake: false,
+            told_to_wait: false,
+            quitting: false,
+            patience: None,
+            code: exit::QUIT,
+        }
     }
 
     /// Until the room says bye. `signal` gives a future that is ready when a signal came.
@@ -82,6 +107,7 @@ impl<'a> Run<'a> {
                     self.on_event(&event);
                     place.write(self.face.show(&event, self.clock.milliseconds()));
                 }
+                Next::StillLeaving(place) => place.write(self.face.still_leaving()),
                 Next::Event(_, None) => return self.room_is_gone(),
                 Next::Input(place, Some(Input::Line(line))) => place.write(self.on_line(&line)),
                 Next::Input(place, Some(Input::TooLong)) => place.write(self.mistake(too_long())),
@@ -95,6 +121,7 @@ impl<'a> Run<'a> {
     /// queue makes what is before it wait and never the signals.
     async fn next(&mut self, signal: &mut impl AsyncFnMut()) -> Next<'a> {
         let output = self.output;
+        let patience = &mut self.patience;
         let Session { commands, events } = &mut self.session;
         tokio::select! {
             () = signal() => Next::Signal,
@@ -106,6 +133,15 @@ impl<'a> Run<'a> {
                 }
                 _ => Next::NobodyListens,
             },
+            place = async {
+                match *patience {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => core::future::pending().await,
+                }
+                let place = output.reserve().await;
+                *patience = None;
+                place
+            } => Next::StillLeaving(place),
             (place, event) = async { (output.reserve().await, events.recv().await) } => Next::Event(place, event),
             (place, input) = async { (output.reserve().await, self.inputs.recv().await) },
                 if self.outgoing.is_empty() && !self.quitting => Next::Input(place, input),
@@ -126,7 +162,8 @@ impl<'a> Run<'a> {
                     self.face.expect_members();
                 }
                 self.outgoing.push_back(command);
-                String::new()
+                let waits = !self.awake && !core::mem::replace(&mut self.told_to_wait, true);
+                if waits { self.face.one_moment() } else { String::new() }
             }
             Err(mistake) => self.mistake(mistake),
         }
@@ -138,6 +175,7 @@ impl<'a> Run<'a> {
 
     /// What an event means for how the program ends: a room that refuses `--join` ends it.
     fn on_event(&mut self, event: &Event) {
+        self.awake |= !matches!(event, Event::Ready { .. });
         match event {
             Event::Connected { .. } => self.joining = false,
             Event::Error { command: Some('C'), code, .. } => {
@@ -154,6 +192,7 @@ impl<'a> Run<'a> {
     fn quit(&mut self) {
         if !self.quitting {
             self.quitting = true;
+            self.patience = Some(tokio::time::Instant::now() + PATIENCE);
             self.outgoing.push_back(Command::Quit);
         }
     }
@@ -192,6 +231,7 @@ mod tests {
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
         signals: mpsc::Sender<()>,
+        written: Arc<Mutex<String>>,
     }
 
     /// Runs the program with `play` on the stage; returns how it ended and what it wrote.
@@ -200,8 +240,18 @@ mod tests {
         broken: bool,
         play: impl FnOnce(Stage) -> F,
     ) -> (End, String) {
+        run_with(Face::Json, join, broken, play)
+    }
+
+    /// The same, with another face.
+    fn run_with<F: Future<Output = ()>>(
+        face: Face,
+        join: Option<Command>,
+        broken: bool,
+        play: impl FnOnce(Stage) -> F,
+    ) -> (End, String) {
         let written = Arc::new(Mutex::new(String::new()));
-        let sink = Arc::clone(&written);
+        let (sink, shown) = (Arc::clone(&written), Arc::clone(&written));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let end = runtime.block_on(async move {
             let output = Output::start(move |text| {
@@ -217,13 +267,13 @@ mod tests {
             let (event_sender, events) = mpsc::channel(4);
             let (signals, mut signalled) = mpsc::channel::<()>(4);
             let session = Session { commands: command_sender, events };
-            let program = Run::new(session, &mut inputs, &output, Face::Json, Clock::start(), join);
+            let program = Run::new(session, &mut inputs, &output, face, Clock::start(), join);
             let signal = async || {
                 if signalled.recv().await.is_none() {
                     core::future::pending::<()>().await;
                 }
             };
-            let stage = Stage { typed, commands, events: event_sender, signals };
+            let stage = Stage { typed, commands, events: event_sender, signals, written: shown };
             let (end, ()) = tokio::join!(program.until_bye(signal), play(stage));
             output.finish().await;
             end
@@ -347,6 +397,31 @@ mod tests {
             happen(&stage, Event::Bye).await;
         });
         assert_eq!(end.code, 0);
+    }
+
+    /// A person, unlike a script, is told what they wait for.
+    #[test]
+    fn a_node_that_is_not_awake_and_a_quit_that_takes_a_while_are_told_once() {
+        let face = Face::Screen(crate::screen::Screen::new(false, true));
+        let (_, written) = run_with(face, None, false, async |mut stage| {
+            happen(&stage, samples::one_of_each().swap_remove(0)).await;
+            type_line(&stage, "T early").await;
+            type_line(&stage, "T early too").await;
+            stage.commands.recv().await.expect("said");
+            stage.commands.recv().await.expect("said");
+            happen(&stage, samples::peers()).await;
+            type_line(&stage, "T awake").await;
+            stage.commands.recv().await.expect("said");
+            type_line(&stage, "Q").await;
+            assert_eq!(stage.commands.recv().await, Some(Command::Quit));
+            // Until the patience ends, and the line with which it does is written.
+            while !stage.written.lock().expect("no panic").contains("Ctrl-C") {
+                tokio::task::yield_now().await;
+            }
+            happen(&stage, Event::Bye).await;
+        });
+        assert_eq!(written.matches("One moment").count(), 1, "{written}");
+        assert_eq!(written.matches("Ctrl-C now ends").count(), 1, "{written}");
     }
 
     #[test]

@@ -86,7 +86,9 @@ pub(crate) fn one_of_each() -> Vec<Event> {
         Event::Progress { name: "a b.txt".into(), hash: hash(), bytes: 1, size: 5, sources: 1 },
         Event::Saved { name: "a b.txt".into(), path: "/tmp/a b.txt".into(), bytes: 5, hash: hash(), seconds: 0.5 },
         Event::Asked { addr: here(5001), id: ben(), name: "ben".into() },
-        Event::Ticket { ticket: "anjer1abc".into() },
+        Event::Waiting { id: ben(), name: "ben".into(), addr: here(5001) },
+        Event::Admitting { addr: Some(here(5001)), id: None, seconds: 600 },
+        Event::Ticket { ticket: "anjer1abc".into(), seconds: 86_400 },
         Event::Error { command: Some('R'), code: ErrorCode::NotFound, message: "no such file".into() },
         Event::Bye,
     ]

@@ -8,7 +8,8 @@ use crate::progress::Progress;
 use crate::{table, units};
 use anjer::node::api::{Event, FileListing, Member, NatKind, Offered, Path, RankExplained, Role, Succession};
 use anjer::node::identity::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 
 /// Columns of a member's name.
 const NAME_COLUMNS: usize = 24;
@@ -19,13 +20,28 @@ const FILE_COLUMNS: usize = 40;
 /// Digits of a hash that are shown: enough to be typed after `R`, and to be alone.
 const HASH_DIGITS: usize = 12;
 
+/// A file smaller than this is hashed while one blinks: that it will be on offer is not worth a line of its own.
+const HASHED_AT_ONCE: u64 = 64_000_000;
+
+/// Members who left and are still called by their name.
+const MAX_GONE: usize = 64;
+
 /// The screen of one person.
 #[derive(Debug)]
 pub(crate) struct Screen {
     colours: bool,
+    /// Whoever comes is let in unasked.
+    open_door: bool,
     me: Option<NodeId>,
+    local: Option<SocketAddr>,
     /// The members as last heard, to tell who came and who went.
     members: BTreeMap<NodeId, String>,
+    /// Who was a member before: what they offered is withdrawn after they went.
+    gone: VecDeque<(NodeId, String)>,
+    /// Who leads is told before who is there: it waits for the name.
+    unnamed: Vec<Event>,
+    /// How each is reached, as far as it was ever told.
+    paths: BTreeMap<NodeId, Path>,
     /// `P` was typed and its answer is still to come.
     members_wanted: bool,
     progress: Progress,
@@ -43,9 +59,20 @@ enum Ink {
 }
 
 impl Screen {
-    /// An empty screen.
-    pub(crate) fn new(colours: bool) -> Self {
-        Self { colours, me: None, members: BTreeMap::new(), members_wanted: false, progress: Progress::default() }
+    /// An empty screen. `open_door`: whoever comes is let in unasked.
+    pub(crate) fn new(colours: bool, open_door: bool) -> Self {
+        Self {
+            colours,
+            open_door,
+            me: None,
+            local: None,
+            members: BTreeMap::new(),
+            gone: VecDeque::new(),
+            unnamed: Vec::new(),
+            paths: BTreeMap::new(),
+            members_wanted: false,
+            progress: Progress::default(),
+        }
     }
 
     /// The next list of members answers a `P`: it is shown whole.
@@ -56,17 +83,42 @@ impl Screen {
     /// The lines to show for `event`, which came `t` milliseconds after the start; none if it is not worth any.
     pub(crate) fn lines(&mut self, event: &Event, t: u64) -> Vec<String> {
         match event {
+            Event::Connected { supernode: id, .. } | Event::Supernode { id, .. } if !self.is_named(id) => {
+                self.unnamed.push(event.clone());
+                Vec::new()
+            }
+            Event::Peers { members, .. } => {
+                let table = core::mem::take(&mut self.members_wanted);
+                let news = self.members(members);
+                let mut lines = self.named(t);
+                lines.extend(if table { self.members_table(members) } else { news });
+                lines
+            }
+            _ => {
+                let mut lines = self.named(t);
+                lines.extend(self.line_of(event, t));
+                lines
+            }
+        }
+    }
+
+    /// What waited for a name, whether it has one or not.
+    fn named(&mut self, t: u64) -> Vec<String> {
+        let waiting = core::mem::take(&mut self.unnamed);
+        waiting.iter().flat_map(|event| self.line_of(event, t)).collect()
+    }
+
+    fn line_of(&mut self, event: &Event, t: u64) -> Vec<String> {
+        match event {
             Event::Ready { id, name, local, public, nat } => {
                 self.me = Some(*id);
+                self.local = Some(*local);
                 let mut lines = vec![self.news(format!("You are {} ({id}) at {local}.", cut(name, NAME_COLUMNS)))];
                 if public.is_some() || nat.is_some() {
                     lines.push(self.news(seen_by_the_world(*public, *nat)));
                 }
-                lines.push(self.news(format!(
-                    "Others join you with C {} {}; ? lists the commands.",
-                    local.ip(),
-                    local.port()
-                )));
+                let comma = if self.open_door { ";" } else { " once you typed A with theirs, or with a ticket (I);" };
+                lines.push(self.news(format!("Others join you with {}{comma} ? lists the commands.", call(*local))));
                 lines
             }
             Event::Connected { supernode, epoch, path } => {
@@ -76,18 +128,24 @@ impl Screen {
                     how(*path)
                 ))]
             }
+            // That we are in somebody's room was said.
+            Event::Supernode { reason: Succession::Joined, me: false, .. } => Vec::new(),
             Event::Supernode { id, epoch, me, reason } => {
                 let who = if *me { "You lead".to_owned() } else { format!("{} leads", self.name(id)) };
                 vec![self.news(format!("{who} the room (epoch {epoch}): {}.", because(*reason, *me)))]
             }
             Event::Peers { members, .. } => self.members(members),
+            // That one is reached at all is no news; another way of reaching them is.
+            Event::Path { id, path, .. } if !self.is_new_path(id, *path) => Vec::new(),
             Event::Path { id, path, rtt_ms, probes } => {
                 let time = rtt_ms.map(|rtt| format!(", {}", units::milliseconds(rtt))).unwrap_or_default();
-                vec![self.news(format!("{} is reached {}{time} ({probes} probes).", self.name(id), adverb(*path)))]
+                vec![self.news(format!("{} is reached {}{time} ({probes} packets).", self.name(id), adverb(*path)))]
             }
-            Event::Chat { name, text, history, .. } => {
+            Event::Chat { id, name, text, history, .. } => {
                 let before = if *history { "(earlier) " } else { "" };
-                let name = self.paint(Ink::Name, &cut(name, NAME_COLUMNS));
+                // Said by somebody who quit before it was heard: the room has forgotten the name, we may not have.
+                let name = if *name == id.to_string() { self.name(id) } else { cut(name, NAME_COLUMNS) };
+                let name = self.paint(Ink::Name, &name);
                 vec![format!("{before}{name}: {}", harmless(text))]
             }
             Event::Missed { from, to, count } => {
@@ -96,9 +154,15 @@ impl Screen {
             Event::Address { public, nat } => vec![self.news(seen_by_the_world(*public, *nat))],
             Event::Why { ranking, history } => self.why(ranking, history),
             Event::Alert { code, message } => vec![self.trouble(format!("Alert ({code}): {}", harmless(message)))],
+            Event::Offered(Offered { hash: None, size, .. }) if *size < HASHED_AT_ONCE => Vec::new(),
             Event::Offered(offered) => vec![self.offered(offered)],
             Event::Withdrawn(Offered { name, id, .. }) => {
-                vec![self.news(format!("{} no longer offers {}.", self.name(id), cut(name, FILE_COLUMNS)))]
+                let name = cut(name, FILE_COLUMNS);
+                vec![self.news(if Some(*id) == self.me {
+                    format!("You no longer offer {name}.")
+                } else {
+                    format!("{} no longer offers {name}.", self.name(id))
+                })]
             }
             Event::Files { files } => self.files(files),
             Event::Progress { name, hash, bytes, size, .. } => {
@@ -107,10 +171,10 @@ impl Screen {
             }
             Event::Saved { name, path, bytes, hash, seconds } => {
                 self.progress.forget(*hash);
-                let rate =
-                    if *seconds > 0.0 { format!(", {:.1} MB/s", *bytes as f64 / 1e6 / seconds) } else { String::new() };
+                let rate = |seconds: f64| format!(" in {seconds:.1} s, {:.1} MB/s", *bytes as f64 / 1e6 / seconds);
+                let rate = if *seconds >= 0.1 { rate(*seconds) } else { String::new() };
                 vec![self.news(format!(
-                    "{} is saved as {} ({} in {seconds:.1} s{rate}).",
+                    "{} is saved as {} ({}{rate}).",
                     cut(name, FILE_COLUMNS),
                     harmless(&path.to_string_lossy()),
                     units::bytes(*bytes)
@@ -124,9 +188,26 @@ impl Screen {
                     )),
                 ]
             }
-            Event::Ticket { ticket } => {
+            Event::Waiting { id, name, addr } => {
+                let own = self.me.map(|me| me.to_string()).unwrap_or_default();
+                vec![self.news(format!(
+                    "{} ({id}) at {addr} was asked to let you in: there they type A {own}.",
+                    cut(name, NAME_COLUMNS)
+                ))]
+            }
+            Event::Admitting { addr, id, seconds } => {
+                let who = match (addr, id) {
+                    (Some(addr), _) => format!("the first who comes from {addr}"),
+                    (None, Some(id)) => format!("whoever has the id {id}"),
+                    (None, None) => "whoever comes".to_owned(),
+                };
+                let call = self.local.map(call).map(|call| format!(" (they type {call})")).unwrap_or_default();
+                vec![self.news(format!("For {} {who} is let in{call}.", units::seconds(*seconds)))]
+            }
+            Event::Ticket { ticket, seconds } => {
+                let lifetime = units::seconds(*seconds);
                 vec![
-                    self.news("This ticket admits one more person, who types C and then:".into()),
+                    self.news(format!("For {lifetime} this ticket admits one more person, who types C and then:")),
                     harmless(ticket).into_owned(),
                 ]
             }
@@ -141,15 +222,26 @@ impl Screen {
         table::lines(&rows)
     }
 
-    /// The whole table if it was asked for, else who came and who went.
+    /// Quitting takes a while.
+    pub(crate) fn still_leaving(&self) -> Vec<String> {
+        vec![self.news("Handing over what the others need; Ctrl-C now ends at once.".into())]
+    }
+
+    /// A command was typed while the node cannot listen yet.
+    pub(crate) fn one_moment(&self) -> Vec<String> {
+        vec![self.news("One moment: STUN servers are being asked how the world sees you (a second at most).".into())]
+    }
+
+    /// Who came and who went.
     fn members(&mut self, members: &[Member]) -> Vec<String> {
         let before = core::mem::replace(
             &mut self.members,
             members.iter().map(|member| (member.id, cut(&member.name, NAME_COLUMNS))).collect(),
         );
-        if core::mem::take(&mut self.members_wanted) {
-            return members_table(members);
-        }
+        let left = |id: &NodeId| !self.members.contains_key(id);
+        self.gone.extend(before.iter().filter(|(id, _)| left(id)).map(|(id, name)| (*id, name.clone())));
+        self.gone.drain(..self.gone.len().saturating_sub(MAX_GONE));
+        self.paths.retain(|id, _| self.members.contains_key(id) || !before.contains_key(id));
         let came = self.members.iter().filter(|(id, _)| !before.contains_key(id) && Some(**id) != self.me);
         let went = before.iter().filter(|(id, _)| !self.members.contains_key(id) && Some(**id) != self.me);
         let came = came.map(|(id, name)| self.news(format!("{name} ({id}) is here.")));
@@ -160,8 +252,9 @@ impl Screen {
         let (who, name, size) = (self.name(id), cut(name, FILE_COLUMNS), units::bytes(*size));
         let mine = Some(*id) == self.me;
         self.news(match hash {
+            None if mine => format!("You will offer {name} ({size}) once it is hashed."),
             None => format!("{who} will offer {name} ({size}) once it is hashed."),
-            Some(hash) if mine => format!("{who} offers {name} ({size}, {}).", digits(&hash.to_string())),
+            Some(hash) if mine => format!("You offer {name} ({size}, {}).", digits(&hash.to_string())),
             Some(hash) => format!("{who} offers {name} ({size}): R {} fetches it.", digits(&hash.to_string())),
         })
     }
@@ -203,9 +296,42 @@ impl Screen {
         lines
     }
 
+    fn members_table(&self, members: &[Member]) -> Vec<String> {
+        let mut rows = vec![["rank", "name", "id", "role", "path", "rtt", "address"].map(str::to_owned).to_vec()];
+        let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+        rows.extend(members.iter().map(|member| {
+            let me = if Some(member.id) == self.me { " (you)" } else { "" };
+            vec![
+                member.rank.to_string(),
+                cut(&member.name, NAME_COLUMNS) + me,
+                member.id.to_string(),
+                match member.role {
+                    Role::Supernode => "supernode".to_owned(),
+                    Role::Member => "member".to_owned(),
+                },
+                or_dash(member.path.map(|path| how(path).to_owned())),
+                or_dash(member.rtt_ms.map(units::milliseconds)),
+                or_dash(member.addr.map(|address| address.to_string())),
+            ]
+        }));
+        table::lines(&rows)
+    }
+
     /// What to call that member: its name if we know it, its id if not.
     fn name(&self, id: &NodeId) -> String {
-        self.members.get(id).cloned().unwrap_or_else(|| id.to_string())
+        let gone = || self.gone.iter().rfind(|(other, _)| other == id).map(|(_, name)| name);
+        self.members.get(id).or_else(gone).cloned().unwrap_or_else(|| id.to_string())
+    }
+
+    fn is_named(&self, id: &NodeId) -> bool {
+        Some(*id) == self.me || self.members.contains_key(id)
+    }
+
+    /// Whether a path is worth a line: the first direct one to somebody is not.
+    fn is_new_path(&mut self, id: &NodeId, path: Path) -> bool {
+        let known = self.paths.contains_key(id);
+        self.paths.insert(*id, path);
+        known || path != Path::Direct
     }
 
     fn news(&self, line: String) -> String {
@@ -226,27 +352,15 @@ impl Screen {
     }
 }
 
-fn members_table(members: &[Member]) -> Vec<String> {
-    let mut rows = vec![["rank", "name", "id", "role", "path", "rtt", "address"].map(str::to_owned).to_vec()];
-    let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
-    rows.extend(members.iter().map(|member| {
-        vec![
-            member.rank.to_string(),
-            cut(&member.name, NAME_COLUMNS),
-            member.id.to_string(),
-            match member.role {
-                Role::Supernode => "supernode".to_owned(),
-                Role::Member => "member".to_owned(),
-            },
-            or_dash(member.path.map(|path| how(path).to_owned())),
-            or_dash(member.rtt_ms.map(units::milliseconds)),
-            or_dash(member.addr.map(|address| address.to_string())),
-        ]
-    }));
-    table::lines(&rows)
+/// What others type to get to that address.
+fn call(local: SocketAddr) -> String {
+    format!("C {} {}", local.ip(), local.port())
 }
 
-fn seen_by_the_world(public: Option<std::net::SocketAddr>, nat: Option<NatKind>) -> String {
+fn seen_by_the_world(public: Option<SocketAddr>, nat: Option<NatKind>) -> String {
+    if (public, nat) == (None, None) {
+        return "No STUN server answered: how the world sees you is not known.".to_owned();
+    }
     let address = public.map_or_else(
         || "The world does not see you yet".to_owned(),
         |address| format!("The world sees you at {address}"),
@@ -297,7 +411,7 @@ mod tests {
 
     /// What a screen without colours shows of all that, with ids written as ANNA and BEN.
     fn picture(events: &[Event]) -> String {
-        let mut screen = Screen::new(false);
+        let mut screen = Screen::new(false, true);
         let lines: Vec<String> = events.iter().flat_map(|event| screen.lines(event, 0)).collect();
         named(&lines)
     }
@@ -312,10 +426,10 @@ mod tests {
         let expected = "\
 You are anna (ANNA) at 127.0.0.1:5000.
 Others join you with C 127.0.0.1 5000; ? lists the commands.
-You are in the room of BEN (epoch 3, direct).
-BEN leads the room (epoch 3): the one before was lost.
+You are in the room of ben (epoch 3, direct).
+ben leads the room (epoch 3): the one before was lost.
 ben (BEN) is here.
-ben is reached through another member, 12 ms (4 probes).
+ben is reached through another member, 12 ms (4 packets).
 ben: hello
 3 lines are missing (4 to 6): nobody who is here has them.
 The world sees you at 192.0.2.1:5000: an easy NAT.
@@ -323,14 +437,14 @@ The world sees you at 192.0.2.1:5000: an easy NAT.
   0     ben   BEN  tenure=5
   after 0 s: epoch 3, led by ben: they opened it
 Alert (equivocation): two views
-ben will offer a b.txt (5 B) once it is hashed.
 ben no longer offers a b.txt.
   name     size  hash          held by
   a b.txt  5 B   abababababab  ben
-a b.txt: 20 %, 1 B of 5 B
 a b.txt is saved as /tmp/a b.txt (5 B in 0.5 s, 0.0 MB/s).
 ben asks to be let in from 127.0.0.1:5001: A BEN admits them.
-This ticket admits one more person, who types C and then:
+ben (BEN) at 127.0.0.1:5001 was asked to let you in: there they type A ANNA.
+For 10 min the first who comes from 127.0.0.1:5001 is let in (they type C 127.0.0.1 5000).
+For 24 h this ticket admits one more person, who types C and then:
 anjer1abc
 no such file
 Bye.";
@@ -343,7 +457,7 @@ Bye.";
 
     #[test]
     fn the_members_are_a_table_when_asked_for_and_news_otherwise() {
-        let mut screen = Screen::new(false);
+        let mut screen = Screen::new(false, true);
         screen.lines(&samples::one_of_each()[0], 0);
         assert_eq!(named(&screen.lines(&samples::peers(), 0)), "ben (BEN) is here.");
         assert!(screen.lines(&samples::peers(), 0).is_empty(), "the same members are no news");
@@ -353,13 +467,53 @@ Bye.";
         assert_eq!(
             table,
             [
-                "  rank  name  id                role       path    rtt     address".to_owned(),
-                format!("  0     ben   {id}  supernode  direct  0.2 ms  127.0.0.1:5001"),
-                format!("  1     anna  {}  member     -       -       -", samples::anna()),
+                "  rank  name        id                role       path    rtt     address".to_owned(),
+                format!("  0     ben         {id}  supernode  direct  0.2 ms  127.0.0.1:5001"),
+                format!("  1     anna (you)  {}  member     -       -       -", samples::anna()),
             ]
         );
         let alone = Event::Peers { epoch: 4, supernode: samples::anna(), members: Vec::new() };
         assert_eq!(screen.lines(&alone, 0), ["ben is gone."]);
+    }
+
+    /// Who leads is told before who is there, and a withdrawal after its owner went: both are called by their names.
+    #[test]
+    fn who_is_not_here_yet_or_any_more_has_a_name_all_the_same() {
+        let mut screen = Screen::new(false, true);
+        let [ready, connected, supernode, peers, ..] = &samples::one_of_each()[..] else { panic!("more than four") };
+        screen.lines(ready, 0);
+        assert!(screen.lines(connected, 0).is_empty() && screen.lines(supernode, 0).is_empty());
+        let lines = screen.lines(peers, 0);
+        assert_eq!(lines.len(), 3);
+        assert!(lines[0].contains("room of ben (") && lines[1].starts_with("ben leads"), "{lines:?}");
+        screen.lines(&Event::Peers { epoch: 4, supernode: samples::anna(), members: Vec::new() }, 0);
+        let withdrawn = Event::Withdrawn(samples::offered(Some(samples::hash())));
+        assert_eq!(screen.lines(&withdrawn, 0), ["ben no longer offers a b.txt."]);
+        let late = samples::chat(&samples::ben().to_string(), "and good night");
+        assert_eq!(screen.lines(&late, 0), ["ben: and good night"]);
+    }
+
+    #[test]
+    fn who_leads_is_said_without_a_name_when_none_comes() {
+        let mut screen = Screen::new(false, true);
+        assert!(screen.lines(&samples::one_of_each()[1], 0).is_empty());
+        let lines = screen.lines(&samples::chat("ben", "hello"), 0);
+        assert_eq!(named(&lines), "You are in the room of BEN (epoch 3, direct).\nben: hello");
+    }
+
+    #[test]
+    fn a_path_is_news_when_it_is_another_one() {
+        let mut screen = Screen::new(false, true);
+        let path = |path| Event::Path { id: samples::ben(), path, rtt_ms: Some(1.0), probes: 3 };
+        assert!(screen.lines(&path(Path::Direct), 0).is_empty());
+        assert_eq!(screen.lines(&path(Path::Relayed), 0).len(), 1);
+        assert_eq!(screen.lines(&path(Path::Direct), 0).len(), 1);
+    }
+
+    #[test]
+    fn whoever_does_not_open_the_door_is_told_how_others_come_in() {
+        let lines = Screen::new(false, false).lines(&samples::one_of_each()[0], 0);
+        assert!(lines[1].contains("typed A") && lines[1].contains("ticket (I)"), "{lines:?}");
     }
 
     #[test]
@@ -373,14 +527,19 @@ Bye.";
             Event::Alert { code: "x", message: hostile.into() },
             Event::Error { command: None, code: ErrorCode::Refused, message: hostile.into() },
             Event::Asked { addr: "127.0.0.1:1".parse().expect("an address"), id: samples::ben(), name: hostile.into() },
-            Event::Ticket { ticket: hostile.into() },
+            Event::Waiting {
+                id: samples::ben(),
+                name: hostile.into(),
+                addr: "127.0.0.1:1".parse().expect("an address"),
+            },
+            Event::Ticket { ticket: hostile.into(), seconds: u64::MAX },
             Event::Saved { name: hostile.into(), path: hostile.into(), bytes: 1, hash: samples::hash(), seconds: 0.0 },
-            Event::Progress { name: hostile.into(), hash: samples::hash(), bytes: 1, size: 2, sources: 1 },
+            Event::Progress { name: hostile.into(), hash: samples::hash(), bytes: 1, size: 1 << 40, sources: 1 },
             Event::Files {
                 files: vec![FileListing { name: hostile.into(), size: 1, hash: samples::hash(), holders: vec![] }],
             },
         ];
-        let mut screen = Screen::new(false);
+        let mut screen = Screen::new(false, true);
         for event in events {
             let lines = screen.lines(&event, 0);
             assert!(!lines.is_empty());
@@ -392,14 +551,14 @@ Bye.";
 
     #[test]
     fn colours_are_added_around_and_never_by_others() {
-        let mut screen = Screen::new(true);
+        let mut screen = Screen::new(true, true);
         let lines = screen.lines(&samples::chat("ben", "\u{1b}[31mred"), 0);
         assert_eq!(lines, ["\u{1b}[1mben\u{1b}[0m: \\u{1b}[31mred"]);
     }
 
     #[test]
     fn the_help_has_a_line_for_every_command() {
-        let help = Screen::new(false).help();
+        let help = Screen::new(false, true).help();
         assert_eq!(help.len(), TABLE.len());
         assert!(help.iter().any(|line| line.contains("T <message>") && line.contains("say it to everyone")));
     }

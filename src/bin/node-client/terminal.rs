@@ -4,12 +4,15 @@
 //! writes, and draws the prompt again with what was typed so far; between two lines text goes straight out.
 
 use crate::command_table::{Parsed, parse};
-use crate::input::{Input, QUEUE};
+use crate::input::{Input, MAX_LINE_BYTES, QUEUE};
 use crate::output::to_stdout;
 use anjer::node::api::Command;
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::error::ReadlineError;
-use rustyline::{Config, DefaultEditor, ExternalPrinter};
+use rustyline::{
+    Cmd, ConditionalEventHandler, Config, DefaultEditor, Event, EventContext, EventHandler, ExternalPrinter, KeyCode,
+    KeyEvent, Modifiers,
+};
 use std::io;
 use std::thread;
 use tokio::sync::mpsc;
@@ -40,6 +43,7 @@ impl Terminal {
         let config =
             Config::builder().auto_add_history(true).max_history_size(HISTORY).map_err(io::Error::other)?.build();
         let mut editor = DefaultEditor::with_config(config).map_err(io::Error::other)?;
+        editor.bind_sequence(Event::Any, EventHandler::Conditional(Box::new(LongEnough)));
         let printer: Printer = match editor.create_external_printer() {
             Ok(mut printer) => Box::new(move |text: String| match printer.print(text.clone()) {
                 Ok(()) => Ok(()),
@@ -77,6 +81,17 @@ fn read_all(editor: &mut DefaultEditor, sender: &mpsc::Sender<Input>) {
                 return;
             }
         }
+    }
+}
+
+/// Takes no more characters into a line that is too long anyway. The line is drawn again whenever it reaches the next row, so
+/// a megabyte that comes as if it were typed would be drawn for minutes.
+struct LongEnough;
+
+impl ConditionalEventHandler for LongEnough {
+    fn handle(&self, event: &Event, _: rustyline::RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
+        let typed = matches!(event.get(0), Some(KeyEvent(KeyCode::Char(_), Modifiers::NONE)));
+        (typed && context.line().len() > MAX_LINE_BYTES).then_some(Cmd::Noop)
     }
 }
 

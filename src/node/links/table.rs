@@ -448,7 +448,10 @@ impl Links {
         let dial = connection.dial.take();
         let expected = dial.and_then(|number| self.dials.remove(&number)).and_then(|dial| dial.expected);
         if peer == own || expected.is_some_and(|expected| expected != peer) {
-            connection.dial = dial;
+            if let Some(dial) = dial {
+                let why = if peer == own { DialFailure::BadAddress } else { DialFailure::WrongPeer };
+                self.events.push_back(LinkEvent::DialFailed { dial, why, words: String::new() });
+            }
             self.fail(now, endpoint, handle, close::NOT_PROVEN, "somebody else was expected");
             return;
         }
@@ -563,7 +566,10 @@ impl Links {
         if let Some(number) = connection.dial {
             self.dials.remove(&number);
             let (why, words) = match reason {
-                CloseReason::Remote { reason, .. } => (DialFailure::WrongPeer, reason.clone()),
+                CloseReason::Remote { reason, .. } if reason.is_empty() => (DialFailure::Rejected, String::new()),
+                CloseReason::Remote { reason, .. } => {
+                    (DialFailure::Rejected, format!("the other side says \"{reason}\""))
+                }
                 _ => (DialFailure::NoAnswer, String::new()),
             };
             self.events.push_back(LinkEvent::DialFailed { dial: number, why, words });
@@ -724,7 +730,7 @@ impl Links {
         if let Some(number) = dial {
             self.dials.remove(&number);
             let words = words.to_owned();
-            self.events.push_back(LinkEvent::DialFailed { dial: number, why: DialFailure::WrongPeer, words });
+            self.events.push_back(LinkEvent::DialFailed { dial: number, why: DialFailure::Rejected, words });
         }
         if let Some(peer) = peer {
             self.down(peer, handle, LinkDown::Closed);

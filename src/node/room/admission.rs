@@ -29,8 +29,12 @@ impl Room {
             return self.error(Some('A'), ErrorCode::NotAllowed, "16 windows are open already: wait until one closes");
         }
         self.outputs.push_back(RoomOutput::Punch { to: address });
-        if let Some(asked) = waiting {
-            self.let_in(now, &asked);
+        match waiting {
+            Some(asked) => self.let_in(now, &asked),
+            None => {
+                let seconds = self.config.times.door.as_secs();
+                self.event(Event::Admitting { addr: Some(address), id: None, seconds });
+            }
         }
     }
 
@@ -54,6 +58,9 @@ impl Room {
         self.door.give_pass(id, now + self.config.times.door);
         if self.links.contains(id) {
             self.open_door(now, &asked.record, None);
+        } else {
+            let seconds = self.config.times.door.as_secs();
+            self.event(Event::Admitting { addr: None, id: Some(id), seconds });
         }
     }
 

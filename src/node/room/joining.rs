@@ -4,7 +4,7 @@ use super::epoch::RoomId;
 use super::message::{Answer, Join, Refusal, RoomMessage, Voucher};
 use super::output::{DialFailure, DialNumber, DialTo, Invited, LinkedPeer, RoomOutput};
 use super::parts::Room;
-use crate::node::api::ErrorCode;
+use crate::node::api::{ErrorCode, Event};
 use crate::node::identity::NodeId;
 use crate::node::record::{MemberRecord, PROTOCOL_VERSION};
 use crate::time::{Duration, Instant};
@@ -32,6 +32,8 @@ pub(super) struct Joining {
     pub(super) host: Option<NodeId>,
     voucher: Option<Voucher>,
     redirects: u8,
+    /// The user knows that we stand at this door.
+    waiting: bool,
     deadline: Instant,
     /// When to ask again.
     retry: Option<Instant>,
@@ -100,7 +102,16 @@ impl Room {
             self.outputs.push_back(RoomOutput::Dial { dial, to });
         }
         let deadline = now + if errand == Errand::Return { NO_RETURN } else { NO_ANSWER };
-        self.joining = Some(Joining { errand, dials, host: None, voucher: None, redirects: 0, deadline, retry: None });
+        self.joining = Some(Joining {
+            errand,
+            dials,
+            host: None,
+            voucher: None,
+            redirects: 0,
+            waiting: false,
+            deadline,
+            retry: None,
+        });
     }
 
     /// Back to a supernode of our own room, with somebody's word if there is one. Not while the user wants to go elsewhere.
@@ -168,7 +179,11 @@ impl Room {
         match answer {
             Answer::Waiting => {
                 joining.deadline = now + self.config.times.door;
-                self.outputs.push_back(RoomOutput::Waiting { at: from });
+                let told = core::mem::replace(&mut joining.waiting, true);
+                if let Some(host) = self.links.get(from).filter(|_| !told) {
+                    let (name, addr) = (host.record.facts.name.clone(), host.remote);
+                    self.event(Event::Waiting { id: from, name, addr });
+                }
             }
             Answer::Busy => joining.retry = Some(now + self.config.times.retry),
             Answer::Refused(refusal) => {
@@ -185,6 +200,7 @@ impl Room {
                 joining.redirects += 1;
                 joining.voucher = Some(*voucher);
                 joining.host = None;
+                joining.waiting = false;
                 joining.deadline = now + NO_ANSWER;
                 let id = record.id();
                 if self.links.contains(id) {
@@ -202,18 +218,10 @@ impl Room {
     }
 
     /// A dial for it came to nothing.
-    pub(super) fn on_joining_dial_failed(&mut self, dial: DialNumber, why: DialFailure) {
+    pub(super) fn on_joining_dial_failed(&mut self, dial: DialNumber, why: DialFailure, words: &str) {
         let Some(joining) = &mut self.joining else { return };
         if joining.dials.remove(&dial) && joining.dials.is_empty() && joining.host.is_none() {
-            let words = match why {
-                DialFailure::NoAnswer => {
-                    "nobody answers there: check address and port, and that they run with A for yours"
-                }
-                DialFailure::Refused => "nobody listens there: check address and port",
-                DialFailure::WrongPeer => "somebody else answers there: ask for a new ticket",
-                DialFailure::BadAddress => "that is no address of another node",
-            };
-            self.fail_joining(ErrorCode::Unreachable, words);
+            self.fail_joining(ErrorCode::Unreachable, &failure_words(why, words));
         }
     }
 
@@ -256,6 +264,21 @@ impl Room {
     }
 }
 
+/// What a person is told of a failed dial. `words` may come from the other side.
+fn failure_words(why: DialFailure, words: &str) -> String {
+    let told = match why {
+        DialFailure::NoAnswer => {
+            "nobody answers there: check address and port, that they typed A with yours, and that their program speaks what yours does"
+        }
+        DialFailure::Refused => "nobody listens there: check address and port",
+        DialFailure::WrongPeer => "somebody else answers there: ask for a new ticket (I)",
+        DialFailure::BadAddress => "that is no address of another node",
+        DialFailure::Rejected if words.is_empty() => "the connection was made and lost again: try again",
+        DialFailure::Rejected => return format!("the connection was made and closed again: {words}"),
+    };
+    told.to_owned()
+}
+
 fn refusal_words(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Version(theirs) if theirs > PROTOCOL_VERSION => {
@@ -268,5 +291,25 @@ fn refusal_words(refusal: Refusal) -> &'static str {
         Refusal::Full => "the room is full",
         Refusal::Crowded => "too many are waiting at that door: try again later",
         Refusal::Malformed => "they did not accept our request",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_closed_connection_reach_the_person_and_silence_has_words_too() {
+        let words = "version 9 of the protocol is spoken there, 1 here";
+        assert!(failure_words(DialFailure::Rejected, words).ends_with(words));
+        for why in [
+            DialFailure::NoAnswer,
+            DialFailure::Refused,
+            DialFailure::WrongPeer,
+            DialFailure::BadAddress,
+            DialFailure::Rejected,
+        ] {
+            assert!(!failure_words(why, "").ends_with(": "), "{why:?}");
+        }
     }
 }

@@ -73,11 +73,6 @@ pub enum RoomOutput {
         /// Its public name.
         id: SecretId,
     },
-    /// Our question to be let in was shown to the people there; the answer may take minutes.
-    Waiting {
-        /// Whose door we stand at.
-        at: NodeId,
-    },
     /// Members, their order or their records changed: read [`Room::view`](super::Room::view), tell the user (`peers`).
     Publish,
     /// Tell the user.
@@ -117,8 +112,10 @@ pub enum DialFailure {
     NoAnswer,
     /// The system says that nobody listens there.
     Refused,
-    /// Someone else answered than was expected, or could not prove to be who they say.
+    /// Someone else answered than was expected.
     WrongPeer,
+    /// A connection was made, and one of the two sides would not have the other: there are words that say why.
+    Rejected,
     /// Not an address of a host, or our own.
     BadAddress,
 }

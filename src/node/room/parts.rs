@@ -243,10 +243,10 @@ impl Room {
     }
 
     /// A dial came to nothing.
-    pub fn handle_dial_failed(&mut self, now: Instant, dial: DialNumber, why: DialFailure) {
+    pub fn handle_dial_failed(&mut self, now: Instant, dial: DialNumber, why: DialFailure, words: &str) {
         self.on_wake(now);
         self.links.on_dial_failed(dial);
-        self.on_joining_dial_failed(dial, why);
+        self.on_joining_dial_failed(dial, why, words);
     }
 
     /// A message came over the link to `from`, which proved to hold that key.

@@ -244,6 +244,17 @@ fn somebody_else_at_the_address_is_not_whom_we_dialled() {
     assert_eq!(net.ends[1].ups(), net.ends[1].downs());
 }
 
+/// A node of another version, or another program altogether: the words say so.
+#[test]
+fn whoever_does_not_say_hello_is_a_dial_that_failed_with_words() {
+    let mut net = pair();
+    net.ends[1].silent = true;
+    let dial = net.dial(0, net.ends[1].unknown());
+    net.run_for(6 * SECOND);
+    let rejected = |event: &LinkEvent| matches!(event, LinkEvent::DialFailed { dial: d, why: DialFailure::Rejected, words } if *d == dial && words == "no hello");
+    assert!(net.ends[0].events.iter().any(rejected), "{:?}", net.ends[0].events);
+}
+
 /// A stranger that completes the handshake and then says nothing, or something else, holds a connection for five seconds.
 #[test]
 fn whoever_does_not_prove_itself_is_put_out() {

@@ -352,7 +352,7 @@ impl World {
                         self.schedule(DELAY * 2, Happening::Down { at, id, why: LinkDown::Closed });
                     }
                 }
-                RoomOutput::Punch { .. } | RoomOutput::Waiting { .. } | RoomOutput::Publish => {}
+                RoomOutput::Punch { .. } | RoomOutput::Publish => {}
             }
         }
     }
@@ -416,7 +416,7 @@ impl World {
             Happening::Up { peer, .. } => self.call(at, |room, now| room.handle_link_up(now, peer)),
             Happening::Down { id, why, .. } => self.call(at, |room, now| room.handle_link_down(now, id, why)),
             Happening::DialFailed { dial, why, .. } => {
-                self.call(at, |room, now| room.handle_dial_failed(now, dial, why))
+                self.call(at, |room, now| room.handle_dial_failed(now, dial, why, ""))
             }
             Happening::Heard { id, .. } => self.call(at, |room, now| room.handle_heard(now, id)),
             Happening::Linked { .. } | Happening::GiveUp { .. } | Happening::Close { .. } => unreachable!(),
