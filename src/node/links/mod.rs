@@ -15,7 +15,7 @@
 //!           Up · Down · Message · DialFailed
 //! ```
 //!
-//! Reading order: [`Links`], `hello`, `connection`, `choice`, `dial`, `budget`, `outgoing`, `frame`.
+//! Reading order: `event`, [`Links`] (its verbs; below it `proving`, `reading`, `ending`), `hello`, `connection`, `choice`, `dial`, `budget`, `outgoing`, `frame`.
 //!
 //! This layer knows nodes and frames; it does not know who is a member, who leads, or what a message means.
 
@@ -23,11 +23,13 @@ mod budget;
 mod choice;
 mod connection;
 mod dial;
+mod event;
 mod frame;
 mod hello;
 mod outgoing;
 mod table;
 
 pub use dial::DialNumber;
+pub use event::{LinkEvent, LinkMessage, Lost};
 pub use hello::Hello;
-pub use table::{LinkEvent, LinkMessage, Links, Lost};
+pub use table::Links;

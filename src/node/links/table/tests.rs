@@ -3,6 +3,8 @@
 use super::*;
 use crate::machine::{Datagram, Ecn, Machine};
 use crate::mrt::{Config, ConnectTo, SharedSecret};
+use crate::node::catalogue::CatalogueMessage;
+use std::net::SocketAddr;
 
 /// One end: an endpoint and its links.
 struct End {

@@ -1,0 +1,112 @@
+//! Who is at the other end: the first frame, and what follows from it.
+
+use super::super::choice::{Choice, choose};
+use super::super::connection::{Connection, Phase};
+use super::super::event::LinkEvent;
+use super::super::hello::{Hello, HelloError};
+use super::{Links, MAX_STRANGERS, MAX_STRANGERS_FROM_ONE, close};
+use crate::mrt::{Class, ConnectionHandle, Endpoint};
+use crate::node::identity::NodeId;
+use crate::node::room::{DialFailure, LinkDown};
+use crate::time::Instant;
+use std::net::SocketAddr;
+
+impl Links {
+    pub(super) fn on_connected(&mut self, endpoint: &mut Endpoint, mut connection: Connection) {
+        let ours = self.hello.emit(&self.identity, connection.ours(self.hello.record.noise()));
+        if connection.outgoing.push(Class::Control, &ours).is_ok() {
+            let _ = connection.outgoing.flush(endpoint, connection.handle);
+        }
+        self.connections.insert(connection.handle, connection);
+    }
+
+    /// Always `false`: there is nothing more to read.
+    pub(super) fn refuse_hello(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        handle: ConnectionHandle,
+        error: HelloError,
+    ) -> bool {
+        self.fail(now, endpoint, handle, close::NOT_PROVEN, &error.to_string())
+    }
+
+    /// The peer proved itself: is this its link?
+    pub(super) fn on_hello(&mut self, now: Instant, endpoint: &mut Endpoint, handle: ConnectionHandle, hello: Hello) {
+        let (own, peer) = (self.identity.id(), hello.id());
+        let Some(connection) = self.connections.get_mut(&handle) else { return };
+        connection.program = hello.program;
+        let dial = connection.dial.take();
+        let expected = dial.and_then(|number| self.dials.remove(&number)).and_then(|dial| dial.expected);
+        if peer == own || expected.is_some_and(|expected| expected != peer) {
+            if let Some(dial) = dial {
+                let why = if peer == own { DialFailure::BadAddress } else { DialFailure::WrongPeer };
+                self.events.push_back(LinkEvent::DialFailed { dial, why, words: String::new() });
+            }
+            self.fail(now, endpoint, handle, close::NOT_PROVEN, "somebody else was expected");
+            return;
+        }
+        if !connection.initiator && connection.secret.is_none() && !self.members.contains(&peer) {
+            let remote = connection.remote;
+            if !self.make_room_for_stranger(now, endpoint, peer, remote) {
+                self.fail(now, endpoint, handle, close::CROWDED, "too many from there are at the door");
+                return;
+            }
+        }
+        let Some(connection) = self.connections.get_mut(&handle) else { return };
+        let (remote, secret, second) = (connection.remote, connection.secret, connection.candidate(own, peer));
+        connection.phase = Phase::Linked { peer };
+        let up = LinkEvent::Up { record: hello.record, remote, secret, dial };
+        let first = self.peers.get(&peer).and_then(|first| self.connections.get(first));
+        let Some((first, age)) = first.map(|first| (first.handle, now.saturating_since(first.since))) else {
+            self.peers.insert(peer, handle);
+            self.events.push_back(up);
+            return self.read_unread(now, endpoint, handle);
+        };
+        let candidate = self.connections.get(&first).map_or(second, |first| first.candidate(own, peer));
+        match choose(candidate, second, age) {
+            Choice::Restart => {
+                self.close(now, endpoint, first, close::DUPLICATE, "a later connection took over");
+                self.down(peer, first, LinkDown::Lost);
+                self.peers.insert(peer, handle);
+                self.events.push_back(up);
+            }
+            Choice::MoveToSecond => {
+                self.peers.insert(peer, handle);
+                if let Some(second) = self.connections.get_mut(&handle) {
+                    second.behind = Some(first);
+                }
+                self.move_to_retiring(now, peer, first);
+                self.events.extend(dial.map(|_| up));
+            }
+            Choice::KeepFirst => {
+                self.move_to_retiring(now, peer, handle);
+                self.events.extend(dial.map(|_| up));
+            }
+        }
+        self.look_after_ends(now, endpoint);
+        self.read_unread(now, endpoint, handle);
+    }
+
+    /// Whether one more stranger from there can be linked; the oldest of all makes room.
+    pub(super) fn make_room_for_stranger(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        peer: NodeId,
+        remote: SocketAddr,
+    ) -> bool {
+        let strangers = self.peers.iter().filter(|(other, _)| **other != peer && !self.members.contains(other));
+        let strangers = strangers.filter_map(|(_, handle)| self.connections.get(handle)).filter(|one| !one.initiator);
+        let strangers: Vec<_> = strangers.map(|one| (one.since, one.handle, one.remote.ip())).collect();
+        if strangers.iter().filter(|(.., ip)| *ip == remote.ip()).count() >= MAX_STRANGERS_FROM_ONE {
+            return false;
+        }
+        if strangers.len() >= MAX_STRANGERS
+            && let Some((_, oldest, _)) = strangers.iter().min()
+        {
+            self.fail(now, endpoint, *oldest, close::CROWDED, "too many are at the door");
+        }
+        true
+    }
+}
