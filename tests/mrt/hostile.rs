@@ -1,15 +1,12 @@
 //! What strangers and attackers can do: nothing, and they hear nothing.
 
 use crate::ledger::Ledger;
+use crate::life::{OTHER_WORLD, a_whole_life};
 use crate::pair::{CLIENT, MS, Pair, Plan, SERVER, STRANGER, pattern, secs};
 use anjer::mrt::{Class, CloseReason, ConnectTo, Event};
 use netem::{Packet, Verdict};
 use std::cell::RefCell;
 use std::rc::Rc;
-
-/// A seed that is not that of the recorded lives. With theirs the server would draw the same numbers again, and a replay would be
-/// the conversation itself.
-const OTHER_WORLD: u64 = 99;
 
 /// Watches the wire on behalf of the server.
 fn watch(pair: &mut Pair) -> Rc<RefCell<Ledger>> {
@@ -26,30 +23,6 @@ fn watch(pair: &mut Pair) -> Rc<RefCell<Ledger>> {
 fn inject(pair: &mut Pair, ledger: &RefCell<Ledger>, packet: Packet) {
     ledger.borrow_mut().enter(&packet);
     pair.network.inject(packet);
-}
-
-/// Every datagram of a whole life, in both directions: three handshakes, data, keepalive, a punch, closes.
-fn a_whole_life() -> Vec<Packet> {
-    let mut datagrams = Vec::new();
-    for pattern_number in 0..3 {
-        let mut pair = Pair::new(Plan::default());
-        let record = pair.record();
-        pair.client().endpoint.punch(SERVER);
-        let to = pair.patterns()[pattern_number].clone();
-        let connection = pair.call(to);
-        pair.must("both are connected", secs(2), |client, server| {
-            client.connection().is_some() && server.connection().is_some()
-        });
-        let channel = pair.client().say(connection, Class::Bulk, pattern(1, 30_000));
-        pair.must("the file arrived", secs(5), |_, server| server.whole(channel).is_some());
-        pair.network.run_for(secs(15));
-        let now = pair.now();
-        pair.client().endpoint.close(now, connection, 0, "done");
-        pair.network.run_for(secs(5));
-        datagrams.append(&mut record.borrow_mut());
-    }
-    assert!(datagrams.len() > 60, "{} datagrams", datagrams.len());
-    datagrams
 }
 
 #[test]
