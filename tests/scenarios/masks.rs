@@ -1,15 +1,15 @@
 //! Whichever of the first packets are lost: the connection is made, and what both sides say arrives.
 
-use crate::course::base_link;
-use crate::pair::{CLIENT, Pair, Plan, SERVER, pattern, secs};
+use crate::course::{base_link, bytes};
+use crate::pair::{CLIENT, Pair, Plan, SERVER, secs};
 use crate::scenario::{Scenario, Tally};
 use anjer::mrt::Class;
 use anjer::time::Duration;
 use netem::Verdict;
 
 /// What each side says at once: with the setup, more than forty packets.
-const UP: usize = 25_000;
-const DOWN: usize = 15_000;
+const UP: usize = 16_000;
+const DOWN: usize = 10_000;
 const PATIENCE: Duration = secs(60);
 
 pub(crate) const SCENARIOS: [Scenario; 3] = [
@@ -59,7 +59,7 @@ fn run(number: u64, mask: u64) -> Result<Duration, String> {
     let now = pair.now();
     let to = pair.patterns()[number as usize % 3].clone();
     pair.client().endpoint.connect(now, SERVER, to, PATIENCE).unwrap();
-    let (up, down) = (pattern(1, UP), pattern(2, DOWN));
+    let (up, down) = (bytes(1, UP), bytes(2, DOWN));
     let mut channels = [None; 2];
     let over = pair.network.run_until(PATIENCE, |network| {
         for (channel, address, bytes) in [(0, CLIENT, &up), (1, SERVER, &down)] {
@@ -80,7 +80,7 @@ fn run(number: u64, mask: u64) -> Result<Duration, String> {
         return Err(format!("not over after {at:?}, number {number}, mask {mask:#x}: {pair:?}"));
     }
     let [Some(to_server), Some(to_client)] = channels else { panic!() };
-    if pair.server().whole(to_server) != Some(&up) || pair.client().whole(to_client) != Some(&down) {
+    if pair.server().whole(to_server) != Some(&up[..]) || pair.client().whole(to_client) != Some(&down[..]) {
         return Err(format!("something else arrived, number {number}, mask {mask:#x}"));
     }
     Ok(at)

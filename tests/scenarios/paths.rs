@@ -5,7 +5,7 @@
 
 use anjer::time::Duration;
 use netem::Packet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 /// The accounts of one host with everybody else, over links of at least this delay.
@@ -21,9 +21,11 @@ pub(crate) struct Paths {
 }
 
 /// Bytes of UDP payload, and when things happened first.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Book {
     received: usize,
+    /// Under way from there: when it arrives at the earliest, and how much it is.
+    coming: VecDeque<(Duration, usize)>,
     sent_unproven: usize,
     first_sent: Option<Duration>,
     proven_at: Option<Duration>,
@@ -39,7 +41,7 @@ impl Paths {
         let length = packet.bytes.len();
         if packet.to == self.host {
             let book = self.books.entry(packet.from).or_default();
-            book.received += length;
+            book.coming.push_back((now + self.delay, length));
             if book.first_sent.is_some_and(|sent| sent + self.delay <= now) {
                 book.proven_at.get_or_insert(now + self.delay);
             }
@@ -47,12 +49,18 @@ impl Paths {
         if packet.from == self.host {
             let book = self.books.entry(packet.to).or_default();
             book.first_sent.get_or_insert(now);
+            while let Some((at, length)) = book.coming.front().copied()
+                && at <= now
+            {
+                book.coming.pop_front();
+                book.received += length;
+            }
             if book.proven_at.is_none_or(|proven| now < proven) {
                 book.sent_unproven += length;
                 // An address that nothing comes from any more was proven before, or never will be.
                 self.most = self.most.max(book.sent_unproven as f64 / (3 * book.received).max(1) as f64);
                 if book.sent_unproven > 3 * book.received {
-                    let Book { received, sent_unproven, .. } = *book;
+                    let (received, sent_unproven) = (book.received, book.sent_unproven);
                     let what = format!("{} got {sent_unproven} bytes for {received}, unproven", packet.to);
                     self.overdrawn.get_or_insert(what);
                 }
@@ -62,6 +70,6 @@ impl Paths {
 
     /// How many addresses something came from.
     pub(crate) fn heard(&self) -> usize {
-        self.books.values().filter(|book| book.received > 0).count()
+        self.books.values().filter(|book| book.received > 0 || !book.coming.is_empty()).count()
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const SCENARIOS: [Scenario; 6] = [
     row("another address every second, sending", |_| story(Way::Up, host)),
     row("another address every second, receiving", |_| story(Way::Down, host)),
     Scenario::planted("rebinding", "a server that says everything twenty times", "unproven", |_| {
-        Tally::one(transfer(Way::Up, port, 3_000_000, Fault::Stutter))
+        Tally::one(transfer(Way::Down, port, 3_000_000, Fault::Stutter))
     }),
     Scenario::planted("rebinding", "an address that hears nothing", "was never proven", |_| {
         Tally::one(transfer(Way::Up, port, 5_000_000, Fault::Deaf(port(2))))

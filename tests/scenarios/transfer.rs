@@ -16,8 +16,8 @@ pub(crate) const SCENARIOS: [Scenario; 7] = [
     row("2 % lost, 10 % reordered, 5 % doubled, 1 % damaged", |_| impaired(0.02)),
     row("5 % lost, 10 % reordered, 5 % doubled, 1 % damaged", |_| impaired(0.05)),
     row("10 % lost, 10 % reordered, 5 % doubled, 1 % damaged", |_| impaired(0.10)),
-    row("bursts to 200 packets", |_| bursts(&fast_link())),
-    row("bursts as long as 200 packets take", |_| bursts(&base_link())),
+    row("bursts to 200 packets", |_| bursts(&fast_link(), 5000, 150)),
+    row("bursts as long as 200 packets take", |_| bursts(&base_link(), 1000, 30)),
     Scenario::planted("transfer", "a byte is changed after the checks", "the byte at 700000 differs", |_| {
         let mut sent = bytes(1, 1_000_000).to_vec();
         sent[700_000] ^= 1;
@@ -65,9 +65,10 @@ fn fast_link() -> Link {
     Link { rate: Some(200_000_000), queue: Queue::Packets(500), delay: 15 * MS, ..Link::default() }
 }
 
-/// Nothing but bursts, each way for itself. A burst takes the next 1 to 200 packets, or as many of them as come while 200 full packets
-/// could be sent: a sender that waits for an answer does not make the fade longer.
-fn bursts(link: &Link) -> Tally {
+/// Nothing but bursts, each way for itself, one after so many packets on the average. A burst takes the next 1 to 200 packets, or as many
+/// of them as come while 400 full packets could be sent: a sender that waits for an answer does not make the fade longer. At least one
+/// burst has to have taken so many packets in a row.
+fn bursts(link: &Link, apart: u64, in_a_row: u32) -> Tally {
     let packet_time = Duration::from_nanos(1500 * 8 * 1_000_000_000 / link.rate.unwrap_or(1));
     let mut pair = Pair::new(Plan { seed: 11, link: link.clone(), ..Plan::default() });
     let longest = Rc::new(Cell::new([0_u32; 2]));
@@ -80,9 +81,8 @@ fn bursts(link: &Link) -> Tally {
         let (left, until, taken) = &mut fades[way];
         if *left == 0 || now >= *until {
             *taken = 0;
-            // On the average one packet in a thousand begins one.
-            *left = if dice.roll(1000) == 0 { 1 + dice.roll(200) } else { 0 };
-            *until = now + packet_time * 200;
+            *left = if dice.roll(apart) == 0 { 1 + dice.roll(200) } else { 0 };
+            *until = now + packet_time * 400;
         }
         if *left == 0 {
             return Verdict::Pass;
@@ -99,8 +99,8 @@ fn bursts(link: &Link) -> Tally {
     let there = course.pair.network.counters(CLIENT, SERVER);
     Tally::one(took.and_then(|took| {
         let most = longest.get()[0];
-        if there.dropped.tap < 1000 {
-            return Err(format!("there were no bursts: {there:?}"));
+        if most < in_a_row {
+            return Err(format!("no more than {most} were lost in a row: {there:?}"));
         }
         let lost = 100.0 * there.dropped.tap as f64 / there.sent as f64;
         Ok((took, format!("{:.2} Mbit/s, {lost:.1} % lost, up to {most} in a row", goodput(SIZE, took))))
