@@ -34,7 +34,7 @@ fn a_queue_drops_its_tail_and_keeps_its_head() {
 fn a_queue_in_bytes_has_room_for_a_small_packet_where_a_large_one_does_not_fit() {
     let mut network = two(1, Link { rate: Some(8_000), queue: Queue::Bytes(1500), ..Link::default() });
     for size in [972, 972, 972, 300] {
-        let packet = netem::Packet { from: address(1), to: address(2), bytes: vec![0; size] };
+        let packet = netem::Packet::new(address(1), address(2), vec![0; size]);
         network.host_mut(address(1)).unwrap().to_say.push_back(packet);
     }
     network.run_for(Duration::from_secs(60));
