@@ -54,9 +54,9 @@ mod packet;
 mod pipe;
 mod profile;
 
-pub use link::{Link, Loss, Queue, Reordering};
+pub use link::{GilbertElliott, Link, Loss, Mask, Queue, Reordering};
 pub use nat::{Behaviour, FIRST_PORT, Filtering, Mapping, Nat, NatCounters, PORTS, Ports, Refresh, Refused};
 pub use network::{Host, Network, SOCKET_BUFFER, Verdict};
 pub use packet::{Ecn, Packet};
-pub use pipe::{Counters, Drops};
+pub use pipe::{Arrivals, Counters, Drops, Pipe};
 pub use profile::Profile;

@@ -34,10 +34,12 @@
 //! ```
 
 mod behaviour;
+mod direct;
 mod ports;
 mod table;
 mod translate;
 
 pub use behaviour::{Behaviour, Filtering, Mapping, Ports, Refresh};
+pub use direct::{GUESSING_LIMIT, Possible, direct_path_possible};
 pub use ports::{FIRST_PORT, PORTS};
 pub use translate::{Nat, NatCounters, Refused};
