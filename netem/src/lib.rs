@@ -56,7 +56,7 @@ mod profile;
 
 pub use link::{GilbertElliott, Link, Loss, Mask, Queue, Reordering};
 pub use nat::{Behaviour, FIRST_PORT, Filtering, Mapping, Nat, NatCounters, PORTS, Ports, Refresh, Refused};
-pub use network::{Host, Network, SOCKET_BUFFER, Verdict};
+pub use network::{Fault, Host, NatId, Network, SOCKET_BUFFER, Script, Site, Verdict};
 pub use packet::{Ecn, Packet};
 pub use pipe::{Arrivals, Counters, Drops, Pipe};
 pub use profile::Profile;
