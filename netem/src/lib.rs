@@ -55,7 +55,10 @@ mod pipe;
 mod profile;
 
 pub use link::{GilbertElliott, Link, Loss, Mask, Queue, Reordering};
-pub use nat::{Behaviour, FIRST_PORT, Filtering, Mapping, Nat, NatCounters, PORTS, Ports, Refresh, Refused};
+pub use nat::{
+    Behaviour, FIRST_PORT, Filtering, GUESSING_LIMIT, Mapping, Nat, NatCounters, PORTS, Ports, Possible, Refresh,
+    Refused, direct_path_possible,
+};
 pub use network::{Fault, Host, NatId, Network, SOCKET_BUFFER, Script, Site, Verdict};
 pub use packet::{Ecn, Packet};
 pub use pipe::{Arrivals, Counters, Drops, Pipe};

@@ -16,7 +16,7 @@ use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::hash::DefaultHasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The step of a host's clock. A host that wants to be woken again at the instant at which it was just woken waits this long, so
 /// that time passes whatever a host asks for.
@@ -197,8 +197,16 @@ impl<H: Host> Network<H> {
     }
 
     /// Where there are hosts, in the order in which the sites were first used.
-    pub fn hosts(&self) -> impl Iterator<Item = (Site, &H)> {
+    pub fn sites(&self) -> impl Iterator<Item = (Site, &H)> {
         self.places.iter().filter_map(|place| Some((place.site, place.host.as_ref()?)))
+    }
+
+    /// The hosts and their own addresses, which may repeat behind NATs, in the order of [`sites`](Self::sites).
+    pub fn hosts(&self) -> impl Iterator<Item = (SocketAddr, &H)> {
+        self.sites().filter_map(|(site, host)| match site {
+            Site::Host { address, .. } => Some((address, host)),
+            Site::Nat(_) => None,
+        })
     }
 
     /// The host at a site.
