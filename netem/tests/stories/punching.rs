@@ -1,7 +1,12 @@
 //! Two hosts open a path through their NATs where one is possible, and only there.
 
 use core::time::Duration;
-use netem::{Behaviour, Filtering, Host, Link, Mapping, NatId, Network, Packet, Ports, Possible, direct_path_possible};
+use netem::{
+    Behaviour, FIRST_PORT, Filtering, Host, Link, Mapping, Nat, NatId, Network, Packet, Ports, Possible,
+    direct_path_possible,
+};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -174,4 +179,35 @@ fn with_the_clash_a_path_is_found_only_by_those_who_begin_together() {
     assert!(punch(&linux, &linux, Duration::ZERO));
     assert!(!punch(&linux, &linux, SECOND));
     assert!(punch(&tame, &tame, SECOND));
+}
+
+/// One end opens socket after socket behind a NAT with random ports, the other tries port after port: two square roots of the number of
+/// ports are enough in the mean, which is what the function promises.
+#[test]
+fn guessing_at_random_ports_takes_as_many_packets_as_the_function_says() {
+    let (symmetric, restricted) = (Behaviour::symmetric(), Behaviour::port_restricted());
+    let possible = direct_path_possible(std::slice::from_ref(&symmetric), std::slice::from_ref(&restricted));
+    let Possible::ByGuessing { packets: promised } = possible else { panic!("{possible:?}") };
+    let inside = |port| SocketAddr::from(([192, 168, 1, 2], port));
+    let mut spent = 0;
+    for seed in 0..100 {
+        let [mut a, mut b] = [(&symmetric, 1_u8), (&restricted, 2)]
+            .map(|(behaviour, last)| Nat::new(behaviour.clone(), [203, 0, 113, last].into(), seed));
+        // Not the seed of the NAT: it would guess what that draws.
+        let mut dice = SmallRng::seed_from_u64(1000 + seed);
+        let known = SocketAddr::new(b.outside(), 5000);
+        for socket in 2000.. {
+            let punch = a.outbound(SECOND, Packet::new(inside(socket), known, vec![])).unwrap();
+            let guess = SocketAddr::new(a.outside(), dice.random_range(FIRST_PORT..=u16::MAX));
+            let came = b.inbound(SECOND, punch).is_ok();
+            let probe = b.outbound(SECOND, Packet::new(inside(5000), guess, vec![])).unwrap();
+            spent += 2;
+            if came || a.inbound(SECOND, probe).is_ok() {
+                break;
+            }
+        }
+    }
+    // The number of tries is Rayleigh distributed: 0.89 of the promise in the mean, and half of that is its deviation.
+    let mean = spent / 100;
+    assert!((promised * 7 / 10..promised * 11 / 10).contains(&mean), "{mean} instead of {promised}");
 }
