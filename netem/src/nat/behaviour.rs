@@ -97,6 +97,9 @@ pub enum Refresh {
     Both,
 }
 
+/// A name, and what makes a behaviour of that kind.
+type Kind = (&'static str, fn() -> Behaviour);
+
 impl Default for Behaviour {
     fn default() -> Self {
         Self {
@@ -115,7 +118,7 @@ impl Default for Behaviour {
 
 impl Behaviour {
     /// The kinds below by name, for programs that are told one.
-    pub const KINDS: [(&'static str, fn() -> Self); 8] = [
+    pub const KINDS: [Kind; 8] = [
         ("full-cone", Self::full_cone),
         ("restricted", Self::restricted),
         ("port-restricted", Self::port_restricted),
