@@ -1,15 +1,12 @@
 //! What strangers and attackers can do: nothing, and they hear nothing.
 
 use crate::ledger::Ledger;
+use crate::life::{OTHER_WORLD, a_whole_life};
 use crate::pair::{CLIENT, MS, Pair, Plan, SERVER, STRANGER, pattern, secs};
 use anjer::mrt::{Class, CloseReason, ConnectTo, Event};
 use netem::{Packet, Verdict};
 use std::cell::RefCell;
 use std::rc::Rc;
-
-/// A seed that is not that of the recorded lives. With theirs the server would draw the same numbers again, and a replay would be
-/// the conversation itself.
-const OTHER_WORLD: u64 = 99;
 
 /// Watches the wire on behalf of the server.
 fn watch(pair: &mut Pair) -> Rc<RefCell<Ledger>> {
@@ -26,30 +23,6 @@ fn watch(pair: &mut Pair) -> Rc<RefCell<Ledger>> {
 fn inject(pair: &mut Pair, ledger: &RefCell<Ledger>, packet: Packet) {
     ledger.borrow_mut().enter(&packet);
     pair.network.inject(packet);
-}
-
-/// Every datagram of a whole life, in both directions: three handshakes, data, keepalive, a punch, closes.
-fn a_whole_life() -> Vec<Packet> {
-    let mut datagrams = Vec::new();
-    for pattern_number in 0..3 {
-        let mut pair = Pair::new(Plan::default());
-        let record = pair.record();
-        pair.client().endpoint.punch(SERVER);
-        let to = pair.patterns()[pattern_number].clone();
-        let connection = pair.call(to);
-        pair.must("both are connected", secs(2), |client, server| {
-            client.connection().is_some() && server.connection().is_some()
-        });
-        let channel = pair.client().say(connection, Class::Bulk, pattern(1, 30_000));
-        pair.must("the file arrived", secs(5), |_, server| server.whole(channel).is_some());
-        pair.network.run_for(secs(15));
-        let now = pair.now();
-        pair.client().endpoint.close(now, connection, 0, "done");
-        pair.network.run_for(secs(5));
-        datagrams.append(&mut record.borrow_mut());
-    }
-    assert!(datagrams.len() > 60, "{} datagrams", datagrams.len());
-    datagrams
 }
 
 #[test]
@@ -121,9 +94,9 @@ fn garbage_of_every_length_is_silence() {
             if let (Some(byte), Some(first)) = (first_byte, bytes.first_mut()) {
                 *first = byte;
             }
-            pair.network.inject(Packet { from: STRANGER, to: SERVER, bytes: bytes.clone() });
+            pair.network.inject(Packet::new(STRANGER, SERVER, bytes.clone()));
             // From the address of a living connection, too.
-            pair.network.inject(Packet { from: CLIENT, to: SERVER, bytes });
+            pair.network.inject(Packet::new(CLIENT, SERVER, bytes));
         }
     }
     pair.network.run_for(secs(5));
@@ -140,7 +113,7 @@ fn every_first_byte_is_silence_too() {
         for length in [1, 4, 20, 21, 64, 1200, 1472] {
             let mut bytes = pattern(u64::from(first_byte), length);
             bytes[0] = first_byte;
-            pair.network.inject(Packet { from: STRANGER, to: SERVER, bytes });
+            pair.network.inject(Packet::new(STRANGER, SERVER, bytes));
         }
     }
     pair.network.run_for(secs(5));
@@ -164,7 +137,7 @@ fn real_datagrams_cut_short_lengthened_or_flipped_are_silence() {
             bytes
         });
         for bytes in cuts.chain(longer).chain(flips) {
-            pair.network.inject(Packet { from: STRANGER, to: SERVER, bytes });
+            pair.network.inject(Packet::new(STRANGER, SERVER, bytes));
             damaged += 1;
         }
     }
@@ -183,7 +156,7 @@ fn an_address_that_never_answers_gets_no_more_than_came_from_it_whatever_came() 
         let mut pair = Pair::new(Plan { seed: OTHER_WORLD, ..Plan::default() });
         let ledger = watch(&mut pair);
         for _ in 0..3 {
-            inject(&mut pair, &ledger, Packet { from: STRANGER, to: SERVER, bytes: packet.bytes.clone() });
+            inject(&mut pair, &ledger, Packet::new(STRANGER, SERVER, packet.bytes.clone()));
             pair.network.run_for(secs(1));
         }
         pair.network.run_for(secs(60));
@@ -203,7 +176,7 @@ fn the_same_holds_under_load_when_the_answer_is_a_cookie() {
     let life = a_whole_life();
     for (packet, port) in life.iter().filter(|packet| packet.to == SERVER).cycle().take(2000).zip(10_000..) {
         let from = std::net::SocketAddr::new(STRANGER.ip(), port);
-        inject(&mut pair, &ledger, Packet { from, to: SERVER, bytes: packet.bytes.clone() });
+        inject(&mut pair, &ledger, Packet::new(from, SERVER, packet.bytes.clone()));
     }
     pair.network.run_for(secs(120));
     assert_eq!(ledger.borrow().overdrawn, None);
@@ -248,10 +221,10 @@ fn the_ledger_catches_a_server_that_repeats_its_answers() {
 #[test]
 fn the_ledger_allows_as_much_as_came_and_not_a_byte_more() {
     let mut ledger = Ledger::new(SERVER);
-    ledger.enter(&Packet { from: STRANGER, to: SERVER, bytes: vec![0; 100] });
-    ledger.enter(&Packet { from: SERVER, to: STRANGER, bytes: vec![0; 100] });
+    ledger.enter(&Packet::new(STRANGER, SERVER, vec![0; 100]));
+    ledger.enter(&Packet::new(SERVER, STRANGER, vec![0; 100]));
     assert_eq!(ledger.overdrawn, None);
-    ledger.enter(&Packet { from: SERVER, to: STRANGER, bytes: vec![0; 1] });
+    ledger.enter(&Packet::new(SERVER, STRANGER, vec![0; 1]));
     assert_eq!(ledger.overdrawn, Some(STRANGER));
 }
 

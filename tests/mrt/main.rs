@@ -1,7 +1,7 @@
 //! MRT as its users see it: two endpoints on a network in virtual time.
 //!
 //! `pair` is the harness (two parties and the links between them), `party` what stands above an endpoint in these stories, `ledger` the
-//! oracle for amplification. The rest are stories, by subject. A failure prints the seed; a run is repeated by its seed alone.
+//! oracle for amplification, `life` a recording of everything that is ever said. `tests/scenarios` uses them too. The rest are stories, by subject. A failure prints the seed; a run is repeated by its seed alone.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@
 )]
 
 mod ledger;
+mod life;
 mod pair;
 mod party;
 
@@ -24,4 +25,3 @@ mod priority;
 mod setup;
 mod setup_lossy;
 mod transfer;
-mod walk;

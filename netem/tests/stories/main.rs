@@ -4,4 +4,8 @@
 
 mod faults;
 mod links;
+mod nats;
+mod punching;
+mod script;
 mod talker;
+mod topology;

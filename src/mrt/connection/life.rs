@@ -158,9 +158,13 @@ impl Connection {
 
     // What arrives.
 
-    /// The same request came again: our answer was lost.
-    pub(crate) const fn on_repeated_request(&mut self) {
-        self.reply_due = matches!(self.setup, Setup::ExpectThird { .. } | Setup::ExpectProof { .. });
+    /// The same request came again: our answer was lost. The caller still means it, so our patience begins anew: else a caller that
+    /// hears one of the last answers would go on with somebody who has just forgotten it.
+    pub(crate) fn on_repeated_request(&mut self, now: Instant) {
+        if let Setup::ExpectThird { until, .. } | Setup::ExpectProof { until, .. } = &mut self.setup {
+            *until = now + CALLEE_PATIENCE;
+            self.reply_due = true;
+        }
     }
 
     /// The other side wants to see a cookie first.

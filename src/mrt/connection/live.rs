@@ -4,6 +4,7 @@ use super::acks::Acks;
 use super::content::Content;
 use super::path::Path;
 use super::probe::PathProbe;
+use super::stall::Stall;
 use crate::mrt::api::{Config, PublicKey, SecretId};
 use crate::mrt::channel::set::{Channels, Granted, INITIAL_CHANNEL_WINDOW, INITIAL_CONNECTION_WINDOW, Limits};
 use crate::mrt::crypto::aead::Cipher;
@@ -33,6 +34,7 @@ pub(super) struct Live {
     pub(super) keys: Keys,
     pub(super) replay: ReplayWindow,
     pub(super) acks: Acks,
+    pub(super) stall: Stall,
     pub(super) ledger: Ledger<Content>,
     pub(super) path: Path,
     pub(super) probe: Option<PathProbe>,
@@ -109,6 +111,7 @@ impl Live {
             keys: Keys::new(cipher, outcome.send, outcome.receive, config.key_update_after),
             replay: ReplayWindow::default(),
             acks: Acks::default(),
+            stall: Stall::default(),
             ledger: Ledger::new(),
             path: Path::new(now, other.remote, config.congestion, max_datagram),
             probe: None,

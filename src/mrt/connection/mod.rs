@@ -7,6 +7,7 @@
 //!      path      where the other side is: round-trip time, congestion, pacing, MTU, ECN
 //!      probe     a new address of the other side that has to prove itself
 //!      acks      what arrived and is to be acknowledged
+//!      stall     a stream that stops in the middle, and is asked after
 //!      content   what a sent packet held, for when it is acknowledged or lost
 //!    closing  the last words
 //!  verbs over the parts of `live`
@@ -28,6 +29,7 @@ mod path;
 mod probe;
 mod receive;
 mod setup;
+mod stall;
 mod timers;
 mod transmit;
 

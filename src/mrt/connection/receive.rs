@@ -44,8 +44,8 @@ impl Live {
         }
         let bytes = datagram.len() as u64;
         let Some((head, body)) = datagram.split_at_mut_checked(DATA_HEADER_LEN) else { return Verdict::Ignored };
-        let keep_previous = self.path.probe_timeout(0).saturating_mul(3);
-        let Some(payload) = self.keys.open(now, keep_previous, number, header.key_phase, head, body) else {
+        let timeout = self.path.probe_timeout(0);
+        let Some(payload) = self.keys.open(now, timeout.saturating_mul(3), number, header.key_phase, head, body) else {
             return Verdict::Ignored;
         };
         // Authentic from here on; before this line nothing of the connection changed.
@@ -70,6 +70,9 @@ impl Live {
             }
         }
         self.acks.on_received(now, number.0, ack_eliciting, ecn);
+        if ack_eliciting {
+            self.stall.on_received(now, timeout.saturating_mul(2));
+        }
         Verdict::Taken { moved }
     }
 
@@ -213,6 +216,11 @@ impl Live {
             self.path.remote = probe.remote;
         } else {
             self.path.move_to(now, probe.remote);
+        }
+        // What is in flight went to where nobody may have been any more: that is found out at once, not by the clock of the old path.
+        if self.ledger.has_ack_eliciting_in_flight() {
+            self.timeouts = 0;
+            self.probes_due = 2;
         }
         true
     }

@@ -25,7 +25,7 @@ const LAST_REPEAT: Duration = Duration::from_secs(1);
 /// is being punched: an answer within this time counts for more.
 const REFUSED_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a callee waits for a caller that it heard from.
+/// How long a callee waits for a caller after it last asked.
 pub(super) const CALLEE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where a connection's setup is. Named by what is awaited.

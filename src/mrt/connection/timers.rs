@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Idle,
     /// When the line has been quiet: a ping keeps the NATs open and shows whether the other side lives.
     KeepAlive,
+    /// When a stream that was coming in has stopped: a ping shows where we are.
+    Stall,
     /// When the oldest packet in flight is late enough to be called lost.
     Loss,
     /// When nothing at all was acknowledged for the probe timeout: ask what arrived.
@@ -31,7 +33,7 @@ pub(super) enum Timer {
 
 impl Live {
     /// Every timer with its time.
-    fn timers(&self, config: &Config) -> [(Timer, Option<Instant>); 8] {
+    fn timers(&self, config: &Config) -> [(Timer, Option<Instant>); 9] {
         let loss = self.ledger.loss_deadline();
         let probe = self
             .ledger
@@ -42,6 +44,7 @@ impl Live {
         [
             (Timer::Idle, Some(self.last_heard + config.idle_timeout)),
             (Timer::KeepAlive, keep_alive),
+            (Timer::Stall, self.stall.due()),
             (Timer::Loss, loss),
             (Timer::Probe, probe),
             (Timer::Ack, self.acks.due()),
@@ -66,6 +69,10 @@ impl Live {
                 Timer::Idle => return Some(CloseReason::TimedOut),
                 Timer::KeepAlive => {
                     self.last_pinged = now;
+                    self.channels.ping();
+                }
+                Timer::Stall => {
+                    self.stall.on_asked();
                     self.channels.ping();
                 }
                 Timer::Loss => self.detect_lost(now),

@@ -6,10 +6,16 @@ use super::live::Live;
 use crate::machine::{Ecn, MAX_SEGMENTS, MAX_TRANSMIT_BYTES, Transmit};
 use crate::mrt::recovery::congestion::Controller;
 use crate::mrt::recovery::ledger::SentPacket;
+use crate::mrt::recovery::mtu::FLOOR;
 use crate::mrt::wire::packet::{DATA_HEADER_LEN, TAG_LEN};
 use crate::mrt::wire::{DataHeader, Frame, PacketNumber};
 use crate::time::Instant;
 use std::net::SocketAddr;
+
+/// Probe timeouts in a row after which probes are as small as every path's datagrams may have to be. The path may have begun to swallow
+/// large ones without a word: then no full-size probe ever comes back, and nothing that is smaller shows the difference to a path that
+/// is gone (RFC 8899 §4.4 leaves the black hole's detection to whoever sends). Two in a row are ordinary losses.
+const LARGE_PROBES: u32 = 2;
 
 /// What the network allows now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,13 +93,14 @@ impl Live {
 
     /// As many full packets as one system call takes, and the window and the pacer allow.
     fn transmit_batch(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        let mtu = usize::from(self.path.mtu.current());
+        let small_probes = self.probes_due > 0 && self.timeouts > LARGE_PROBES;
+        let mtu = usize::from(if small_probes { self.path.mtu.current().min(FLOOR) } else { self.path.mtu.current() });
         self.paced_until = None;
         let mut budget = None;
         let mut segment_size = 0;
         for _ in 0..MAX_SEGMENTS {
             let start = buffer.len();
-            if start + mtu > MAX_TRANSMIT_BYTES {
+            if start + mtu > MAX_TRANSMIT_BYTES || (small_probes && self.probes_due == 0) {
                 break;
             }
             let permit = self.permit(now, mtu as u64, &mut budget);

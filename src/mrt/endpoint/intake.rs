@@ -63,7 +63,7 @@ impl Endpoint {
         let id = (request.from, request.cid, *blake3::hash(request.noise).as_bytes());
         if let Some(handle) = self.by_request.get(&id).copied() {
             if let Some(entry) = self.entry_mut(handle) {
-                entry.connection.on_repeated_request();
+                entry.connection.on_repeated_request(now);
                 self.touched(handle);
             }
             return;

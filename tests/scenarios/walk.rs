@@ -5,16 +5,58 @@
 
 use crate::pair::{CLIENT, Ends, MS, Pair, Plan, SERVER, pattern, secs};
 use crate::party::Party;
+use crate::scenario::{Scenario, Tally};
 use anjer::machine::Machine;
 use anjer::mrt::{ChannelId, Class, CloseReason, ConnectionHandle, Event, SendError};
+use anjer::time::Duration;
 use bytes::Bytes;
 use netem::Link;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Walks in an ordinary run. More: `MRT_WALKS=100000 cargo test --test mrt walk`.
-const WALKS: u64 = 2000;
+/// Walks in an ordinary run. More: `MRT_WALKS=1000000 cargo test --test scenarios walk`; others: `MRT_SEED=10000`.
+const WALKS: u64 = 10_000;
+
+pub(crate) const SCENARIOS: [Scenario; 2] = [
+    Scenario {
+        asked: "10,000 a change (noq)",
+        held: "10,000, or MRT_WALKS: all arrives, both idle, allowed reasons",
+        shares: 64,
+        bar: |tally| match tally.runs {
+            runs if runs == number("MRT_WALKS", WALKS) => Ok(()),
+            runs => Err(format!("{runs} walks")),
+        },
+        ..Scenario::new("walk", "random operations on a pair", |share| {
+            let first = number("MRT_SEED", 0);
+            let (mut tally, mut compared) = (Tally::default(), 0);
+            for seed in share.of(number("MRT_WALKS", WALKS)) {
+                let (bytes, took) = walk(first + seed, false);
+                compared += bytes as u64;
+                tally.enter(Ok(took));
+            }
+            if compared < LEAST_COMPARED * tally.runs {
+                tally.alarms.push(format!("{compared} bytes went through in {} walks: nothing was shown", tally.runs));
+            }
+            tally
+        })
+    },
+    Scenario::planted("walk", "a byte of what was said is remembered wrongly", "is not what was sent", |_| {
+        let mut tally = Tally::default();
+        for seed in 0..10 {
+            tally.enter(Ok(walk(seed, true).1));
+        }
+        tally
+    }),
+];
+
+/// Bytes that have to be compared in a walk, on the average.
+const LEAST_COMPARED: u64 = 1000;
+
+/// A number from the environment.
+fn number(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(usual)
+}
 
 /// One end of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,10 +102,10 @@ struct World {
 }
 
 /// SplitMix64: small, and enough to draw steps.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -334,8 +376,8 @@ impl World {
     }
 }
 
-/// Returns how many bytes were compared.
-fn walk(seed: u64) -> usize {
+/// Returns how many bytes were compared, and how long it took. `forget`: what was said is remembered wrongly, a planted fault.
+fn walk(seed: u64, forget: bool) -> (usize, Duration) {
     let mut dice = Dice(seed);
     let plan = dice.plan(seed);
     let count = 5 + dice.roll(40);
@@ -347,20 +389,17 @@ fn walk(seed: u64) -> usize {
         for step in &steps {
             world.take(*step);
         }
+        if forget {
+            for said in world.said.values_mut() {
+                said.bytes.iter_mut().for_each(|byte| *byte ^= 1);
+            }
+        }
         let compared = world.converge();
         world.end(side);
-        compared
+        (compared, world.pair.network.now())
     });
     match catch_unwind(run) {
-        Ok(compared) => compared,
-        Err(_) => panic!("seed {seed}: {printed:#?}\n{steps:?}"),
+        Ok(outcome) => outcome,
+        Err(_) => panic!("{}\nseed {seed}: {printed:#?}\n{steps:?}", crate::runner::last_panic()),
     }
-}
-
-#[test]
-fn whatever_two_parties_do_everything_arrives_and_everything_ends() {
-    let walks = std::env::var("MRT_WALKS").ok().and_then(|walks| walks.parse().ok()).unwrap_or(WALKS);
-    let first = std::env::var("MRT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
-    let compared: usize = (first..first + walks).map(walk).sum();
-    assert!(compared as u64 > 1000 * walks, "{compared} bytes went through, or nothing was shown");
 }

@@ -1,0 +1,420 @@
+//! The clock, its events, and the sites between which they happen.
+
+use super::fault::Fault;
+use super::host::{Host, Verdict};
+use super::routing::{Flight, Origin};
+use super::site::{NatId, Site};
+use super::slab::Slab;
+use crate::link::Link;
+use crate::nat::{Behaviour, Nat};
+use crate::packet::Packet;
+use crate::pipe::{Counters, Pipe};
+use crate::profile::Profile;
+use core::cmp::Reverse;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::hash::DefaultHasher;
+use std::net::{IpAddr, SocketAddr};
+
+/// The step of a host's clock. A host that wants to be woken again at the instant at which it was just woken waits this long, so
+/// that time passes whatever a host asks for.
+const CLOCK_STEP: Duration = Duration::from_micros(1);
+
+/// Packets a host may send in one go before others have their turn, one step of the clock later.
+const MAX_BURST: usize = 4096;
+
+type Tap = Box<dyn FnMut(Duration, &Packet) -> Verdict>;
+type Restart<H> = Box<dyn FnMut(Duration, Site) -> Option<H>>;
+
+/// Hosts and NATs by [`Site`], and the links between neighbours.
+///
+/// In the world, all sites are neighbours. Behind a NAT is a realm of its own, whose hosts and NATs are neighbours of each other and of
+/// that NAT; addresses there mean nothing elsewhere. What is sent to an address that no one in the realm has goes to its NAT, and
+/// from there on, each hop by a link of its own: [`counters`](Self::counters), links and cuts are between neighbours.
+///
+/// Everything is decided by the seed and by the order of the calls. A link comes into being when its first packet is sent, with
+/// dice of its own, so that traffic elsewhere changes nothing on it.
+pub struct Network<H> {
+    /// Whether hosts hear [`handle_unreachable`](Host::handle_unreachable), after a round trip. Real networks are often silent,
+    /// and so is this one unless told otherwise.
+    pub unreachable_is_reported: bool,
+    pub(super) now: Duration,
+    seed: u64,
+    /// Every site that was ever used, and its number, which is what the other tables are sorted by.
+    pub(super) indexes: BTreeMap<Site, u32>,
+    pub(super) places: Vec<Place<H>>,
+    nats: u32,
+    /// The NATs by their outside addresses, and the realms these are in.
+    pub(super) outsides: BTreeMap<(Option<NatId>, IpAddr), NatId>,
+    /// Private addresses at which there are or were hosts.
+    pub(super) inhabited: BTreeSet<(NatId, IpAddr)>,
+    pub(super) default_link: Link,
+    pub(super) pipes: BTreeMap<(u32, u32), Pipe>,
+    pub(super) cuts: BTreeSet<(u32, u32)>,
+    pub(super) faults: Vec<Fault>,
+    pub(super) restart: Option<Restart<H>>,
+    events: BinaryHeap<Reverse<Scheduled>>,
+    next_sequence: u64,
+    pub(super) flying: Slab<Flight>,
+    /// Hosts that were lent to the caller and may have something to say.
+    touched: Vec<u32>,
+    pub(super) tap: Option<Tap>,
+    pub(super) transcript: Option<DefaultHasher>,
+    /// What happened to packets that came by no link.
+    pub(super) outside: Counters,
+}
+
+/// A site, and what is there.
+pub(super) struct Place<H> {
+    pub(super) site: Site,
+    pub(super) host: Option<H>,
+    pub(super) gateway: Option<Gateway>,
+    pub(super) paused: bool,
+    /// What arrived during the pause, and from which neighbour.
+    pub(super) buffer: VecDeque<(u32, Packet)>,
+    pub(super) buffered_bytes: usize,
+    /// The earliest wake-up in the heap. Later ones may be there too: they do nothing.
+    wake_at: Option<Duration>,
+    /// When the host was last woken.
+    woken_at: Option<Duration>,
+}
+
+/// A NAT, and the realm its outside address is in.
+pub(super) struct Gateway {
+    pub(super) nat: Nat,
+    pub(super) outer: Option<NatId>,
+}
+
+/// One entry of the heap. The order of the fields is the order of events.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Scheduled {
+    at: Duration,
+    sequence: u64,
+    what: What,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum What {
+    /// When a packet reaches its destination: its place in the slab.
+    Arrival(u32),
+    /// When a host asked to be woken.
+    Wake(u32),
+    /// When a sender learns that nobody listens: the sender, the destination.
+    Unreachable(u32, u32),
+    /// When something goes wrong: its place in the list.
+    Fault(u32),
+}
+
+impl<H: Host> Network<H> {
+    /// An empty network. Links are like `default_link` unless [`set_link`](Self::set_link) says otherwise.
+    pub fn new(seed: u64, default_link: Link) -> Self {
+        Self {
+            unreachable_is_reported: false,
+            now: Duration::ZERO,
+            seed,
+            indexes: BTreeMap::new(),
+            places: Vec::new(),
+            nats: 0,
+            outsides: BTreeMap::new(),
+            inhabited: BTreeSet::new(),
+            default_link,
+            pipes: BTreeMap::new(),
+            cuts: BTreeSet::new(),
+            faults: Vec::new(),
+            restart: None,
+            events: BinaryHeap::new(),
+            next_sequence: 0,
+            flying: Slab::new(),
+            touched: Vec::new(),
+            tap: None,
+            transcript: None,
+            outside: Counters::default(),
+        }
+    }
+
+    /// The time since the run began.
+    pub const fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Puts a host at a site (an address, or [`NatId::host`] behind a NAT). Gives back the host that was there.
+    pub fn add(&mut self, at: impl Into<Site>, host: H) -> Option<H> {
+        let site = at.into();
+        if let Site::Host { behind: Some(nat), address } = site {
+            self.inhabited.insert((nat, address.ip()));
+        }
+        let index = self.intern(site);
+        self.touched.push(index);
+        let place = self.place_mut(index)?;
+        place.paused = false;
+        place.buffer.clear();
+        place.buffered_bytes = 0;
+        place.host.replace(host)
+    }
+
+    /// Puts a NAT between the world and whatever will be behind it. All packets to its outside address go to it.
+    pub fn add_nat(&mut self, behaviour: Behaviour, outside: impl Into<IpAddr>) -> NatId {
+        self.add_gateway(None, behaviour, outside.into())
+    }
+
+    /// Puts a NAT behind another one, in whose realm its outside address is.
+    pub fn add_nat_behind(&mut self, outer: NatId, behaviour: Behaviour, outside: impl Into<IpAddr>) -> NatId {
+        self.add_gateway(Some(outer), behaviour, outside.into())
+    }
+
+    fn add_gateway(&mut self, outer: Option<NatId>, behaviour: Behaviour, outside: IpAddr) -> NatId {
+        let id = NatId(self.nats);
+        self.nats += 1;
+        let seed = self.seed_of(&("NAT", id));
+        let index = self.intern(Site::Nat(id));
+        if let Some(place) = self.place_mut(index) {
+            place.gateway = Some(Gateway { nat: Nat::new(behaviour, outside, seed), outer });
+        }
+        self.outsides.insert((outer, outside), id);
+        id
+    }
+
+    /// A NAT of this network.
+    pub fn nat(&self, id: NatId) -> Option<&Nat> {
+        Some(&self.place(*self.indexes.get(&Site::Nat(id))?)?.gateway.as_ref()?.nat)
+    }
+
+    /// A NAT of this network, to be changed.
+    pub fn nat_mut(&mut self, id: NatId) -> Option<&mut Nat> {
+        self.nat_at(Site::Nat(id))
+    }
+
+    pub(super) fn nat_at(&mut self, site: Site) -> Option<&mut Nat> {
+        let index = *self.indexes.get(&site)?;
+        Some(&mut self.place_mut(index)?.gateway.as_mut()?.nat)
+    }
+
+    /// The realm of a NAT's outside address.
+    pub(super) fn outer_of(&self, id: NatId) -> Option<Option<NatId>> {
+        Some(self.place(*self.indexes.get(&Site::Nat(id))?)?.gateway.as_ref()?.outer)
+    }
+
+    /// Where there are hosts, in the order in which the sites were first used.
+    pub fn sites(&self) -> impl Iterator<Item = (Site, &H)> {
+        self.places.iter().filter_map(|place| Some((place.site, place.host.as_ref()?)))
+    }
+
+    /// The hosts and their own addresses, which may repeat behind NATs, in the order of [`sites`](Self::sites).
+    pub fn hosts(&self) -> impl Iterator<Item = (SocketAddr, &H)> {
+        self.sites().filter_map(|(site, host)| match site {
+            Site::Host { address, .. } => Some((address, host)),
+            Site::Nat(_) => None,
+        })
+    }
+
+    /// The host at a site.
+    pub fn host(&self, at: impl Into<Site>) -> Option<&H> {
+        self.place(*self.indexes.get(&at.into())?)?.host.as_ref()
+    }
+
+    /// The host at a site, to be given orders: what it wants to send leaves as soon as the network runs on.
+    pub fn host_mut(&mut self, at: impl Into<Site>) -> Option<&mut H> {
+        let index = *self.indexes.get(&at.into())?;
+        self.touched.push(index);
+        self.place_mut(index)?.host.as_mut()
+    }
+
+    /// Replaces the link from one neighbour to another. What is on its way arrives; the queue starts empty, the counters go on.
+    pub fn set_link(&mut self, from: impl Into<Site>, to: impl Into<Site>, link: Link) {
+        let (from, to) = (self.intern(from.into()), self.intern(to.into()));
+        self.pipe_mut(from, to).relink(link);
+    }
+
+    /// Replaces the links in both directions by what a home with this access has towards the world.
+    pub fn set_profile(&mut self, home: impl Into<Site>, world: impl Into<Site>, profile: Profile) {
+        let (home, world) = (home.into(), world.into());
+        self.set_link(home, world, profile.up());
+        self.set_link(world, home, profile.down());
+    }
+
+    /// Delivers a packet of the world at once, past its link and the tap: what an attacker or a test puts on the wire, with whatever
+    /// sender's address. If it is for a NAT, it goes on from there as others do.
+    pub fn inject(&mut self, packet: Packet) {
+        self.drain_touched();
+        let from = self.intern(packet.from.into());
+        let to = self.way_to(None, packet.to);
+        self.arrive(from, to, packet, Origin::Outside);
+    }
+
+    /// Shows every packet to `tap` before its link sees it, on each hop of its way: to count, to keep copies, or to take chosen ones away.
+    pub fn set_tap(&mut self, tap: impl FnMut(Duration, &Packet) -> Verdict + 'static) {
+        self.tap = Some(Box::new(tap));
+    }
+
+    /// What happened on the link from one neighbour to another.
+    pub fn counters(&self, from: impl Into<Site>, to: impl Into<Site>) -> Counters {
+        let key = self.indexes.get(&from.into()).zip(self.indexes.get(&to.into()));
+        key.and_then(|(&from, &to)| self.pipes.get(&(from, to))).map_or_else(Counters::default, |pipe| pipe.counters)
+    }
+
+    /// What happened on all links, and to what was injected. A packet that passes a NAT is counted on each of its links; what a NAT
+    /// refuses was delivered to it, and is in [its counters](Nat::counters).
+    pub fn total(&self) -> Counters {
+        let mut total = self.outside;
+        for pipe in self.pipes.values() {
+            total.add(&pipe.counters);
+        }
+        total
+    }
+
+    /// Starts to hash every delivery: time, addresses, bytes. Costs about a nanosecond a byte.
+    pub fn keep_transcript(&mut self) {
+        self.transcript = Some(DefaultHasher::new());
+    }
+
+    /// The hash of all deliveries since [`keep_transcript`](Self::keep_transcript). Two runs with the same seed and the same
+    /// calls have the same. Comparable within one build only.
+    pub fn transcript(&self) -> Option<u64> {
+        self.transcript.as_ref().map(Hasher::finish)
+    }
+
+    /// Runs until `condition` holds, or until `deadline` (a time since the beginning of the run). Says whether it holds. It is asked
+    /// before the first event and after each; it may give orders to hosts.
+    pub fn run_until(&mut self, deadline: Duration, mut condition: impl FnMut(&mut Self) -> bool) -> bool {
+        loop {
+            self.drain_touched();
+            let holds = condition(self);
+            self.drain_touched();
+            if holds {
+                return true;
+            }
+            if self.events.peek().is_none_or(|Reverse(event)| event.at > deadline) {
+                self.now = self.now.max(deadline);
+                return false;
+            }
+            self.step();
+        }
+    }
+
+    /// Runs for a while.
+    pub fn run_for(&mut self, duration: Duration) {
+        self.run_until(self.now + duration, |_| false);
+    }
+
+    /// Lets the next event happen.
+    fn step(&mut self) {
+        let Some(Reverse(event)) = self.events.pop() else { return };
+        self.now = self.now.max(event.at);
+        match event.what {
+            What::Arrival(ticket) => {
+                if let Some(Flight { from, to, packet }) = self.flying.take(ticket) {
+                    self.arrive(from, to, packet, Origin::Link);
+                }
+            }
+            What::Wake(index) => self.wake(index, event.at),
+            What::Fault(number) => {
+                if let Some(fault) = self.faults.get(number as usize).copied() {
+                    self.apply(&fault);
+                }
+            }
+            What::Unreachable(sender, to) => {
+                let now = self.now;
+                if let Some(Site::Host { address: to, .. }) = self.place(to).map(|place| place.site)
+                    && let Some(host) = self.place_mut(sender).and_then(|place| place.host.as_mut())
+                {
+                    host.handle_unreachable(now, to);
+                    self.drain(sender);
+                }
+            }
+        }
+    }
+
+    fn wake(&mut self, index: u32, at: Duration) {
+        let now = self.now;
+        let Some(place) = self.place_mut(index) else { return };
+        if place.wake_at != Some(at) {
+            return;
+        }
+        place.wake_at = None;
+        if place.paused {
+            return;
+        }
+        if let Some(host) = &mut place.host
+            && host.poll_timeout().is_some_and(|timeout| timeout <= now)
+        {
+            host.handle_timeout(now);
+            place.woken_at = Some(now);
+        }
+        self.drain(index);
+    }
+
+    fn drain_touched(&mut self) {
+        while let Some(index) = self.touched.pop() {
+            self.drain(index);
+        }
+    }
+
+    /// Takes what a host wants to send, and notes when it wants to be woken.
+    pub(super) fn drain(&mut self, index: u32) {
+        let now = self.now;
+        let mut burst = 0;
+        while burst < MAX_BURST {
+            let Some(place) = self.place_mut(index).filter(|place| !place.paused) else { return };
+            let Some(packet) = place.host.as_mut().and_then(|host| host.poll_transmit(now)) else { break };
+            self.send(index, packet);
+            burst += 1;
+        }
+        let Some(place) = self.place_mut(index) else { return };
+        let wanted = if burst == MAX_BURST { Some(now) } else { place.host.as_ref().and_then(Host::poll_timeout) };
+        let Some(wanted) = wanted else { return };
+        let earliest = if place.woken_at == Some(now) || burst == MAX_BURST { now + CLOCK_STEP } else { now };
+        let at = wanted.max(earliest);
+        if place.wake_at.is_none_or(|scheduled| at < scheduled) {
+            place.wake_at = Some(at);
+            self.schedule(at, What::Wake(index));
+        }
+    }
+
+    pub(super) fn schedule(&mut self, at: Duration, what: What) {
+        self.events.push(Reverse(Scheduled { at, sequence: self.next_sequence, what }));
+        self.next_sequence += 1;
+    }
+
+    pub(super) fn intern(&mut self, site: Site) -> u32 {
+        if let Some(&index) = self.indexes.get(&site) {
+            return index;
+        }
+        let index = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        self.indexes.insert(site, index);
+        self.places.push(Place {
+            site,
+            host: None,
+            gateway: None,
+            paused: false,
+            buffer: VecDeque::new(),
+            buffered_bytes: 0,
+            wake_at: None,
+            woken_at: None,
+        });
+        index
+    }
+
+    pub(super) fn place(&self, index: u32) -> Option<&Place<H>> {
+        self.places.get(index as usize)
+    }
+
+    pub(super) fn place_mut(&mut self, index: u32) -> Option<&mut Place<H>> {
+        self.places.get_mut(index as usize)
+    }
+
+    /// Different for each link and NAT, and the same in each run.
+    pub(super) fn seed_of(&self, what: &impl Hash) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.seed.hash(&mut hasher);
+        what.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl<H> fmt::Debug for Network<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Network at {:?}, seed {}, {} events ahead", self.now, self.seed, self.events.len())
+    }
+}
