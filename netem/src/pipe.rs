@@ -79,16 +79,20 @@ impl Counters {
 
 /// When a packet that was accepted arrives, and its copy, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Arrivals {
-    pub(crate) first: Duration,
-    pub(crate) copy: Option<Duration>,
+pub struct Arrivals {
+    /// The packet.
+    pub first: Duration,
+    /// Its copy.
+    pub copy: Option<Duration>,
 }
 
 /// A [`Link`] with its queue, its dice and its counters.
 #[derive(Debug)]
-pub(crate) struct Pipe {
-    pub(crate) link: Link,
-    pub(crate) counters: Counters,
+pub struct Pipe {
+    /// What it does to packets.
+    pub link: Link,
+    /// What it did. The pipe counts what it takes and drops; who delivers a packet counts that.
+    pub counters: Counters,
     dice: SmallRng,
     /// When the last packet that was accepted will have been sent.
     free_at: Duration,
@@ -101,7 +105,7 @@ pub(crate) struct Pipe {
 
 impl Pipe {
     /// A link that draws from its own dice, so that traffic elsewhere changes nothing here.
-    pub(crate) fn new(link: Link, seed: u64) -> Self {
+    pub fn new(link: Link, seed: u64) -> Self {
         Self {
             link,
             counters: Counters::default(),
@@ -114,7 +118,7 @@ impl Pipe {
     }
 
     /// Becomes another link: its queue is empty, its dice roll on, its counters go on.
-    pub(crate) fn relink(&mut self, link: Link) {
+    pub fn relink(&mut self, link: Link) {
         self.link = link;
         self.free_at = Duration::ZERO;
         self.waiting.clear();
@@ -123,7 +127,7 @@ impl Pipe {
     }
 
     /// Takes a packet of this size (with IP and UDP headers). `None`: it is gone, and counted. May damage the payload.
-    pub(crate) fn accept(&mut self, now: Duration, wire_size: usize, payload: &mut Vec<u8>) -> Option<Arrivals> {
+    pub fn accept(&mut self, now: Duration, wire_size: usize, payload: &mut Vec<u8>) -> Option<Arrivals> {
         self.counters.sent += 1;
         self.counters.sent_bytes += payload.len() as u64;
         if self.link.mtu.is_some_and(|mtu| wire_size > mtu) {
