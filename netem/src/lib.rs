@@ -54,5 +54,5 @@ mod profile;
 
 pub use link::{Link, Loss, Queue, Reordering};
 pub use network::{Host, Network, Packet, SOCKET_BUFFER, Verdict};
-pub use pipe::{Arrivals, Counters, Drops, Pipe};
+pub use pipe::{Counters, Drops};
 pub use profile::Profile;

@@ -79,20 +79,16 @@ impl Counters {
 
 /// When a packet that was accepted arrives, and its copy, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrivals {
-    /// The packet.
-    pub first: Duration,
-    /// Its copy.
-    pub copy: Option<Duration>,
+pub(crate) struct Arrivals {
+    pub(crate) first: Duration,
+    pub(crate) copy: Option<Duration>,
 }
 
 /// A [`Link`] with its queue, its dice and its counters.
 #[derive(Debug)]
-pub struct Pipe {
-    /// What it does to packets.
-    pub link: Link,
-    /// What it did. The pipe counts what it takes and drops; who delivers a packet counts that.
-    pub counters: Counters,
+pub(crate) struct Pipe {
+    pub(crate) link: Link,
+    pub(crate) counters: Counters,
     dice: SmallRng,
     /// When the last packet that was accepted will have been sent.
     free_at: Duration,
@@ -105,7 +101,7 @@ pub struct Pipe {
 
 impl Pipe {
     /// A link that draws from its own dice, so that traffic elsewhere changes nothing here.
-    pub fn new(link: Link, seed: u64) -> Self {
+    pub(crate) fn new(link: Link, seed: u64) -> Self {
         Self {
             link,
             counters: Counters::default(),
@@ -118,7 +114,7 @@ impl Pipe {
     }
 
     /// Becomes another link: its queue is empty, its dice roll on, its counters go on.
-    pub fn relink(&mut self, link: Link) {
+    pub(crate) fn relink(&mut self, link: Link) {
         self.link = link;
         self.free_at = Duration::ZERO;
         self.waiting.clear();
@@ -127,7 +123,7 @@ impl Pipe {
     }
 
     /// Takes a packet of this size (with IP and UDP headers). `None`: it is gone, and counted. May damage the payload.
-    pub fn accept(&mut self, now: Duration, wire_size: usize, payload: &mut Vec<u8>) -> Option<Arrivals> {
+    pub(crate) fn accept(&mut self, now: Duration, wire_size: usize, payload: &mut Vec<u8>) -> Option<Arrivals> {
         self.counters.sent += 1;
         self.counters.sent_bytes += payload.len() as u64;
         if self.link.mtu.is_some_and(|mtu| wire_size > mtu) {
