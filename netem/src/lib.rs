@@ -26,7 +26,7 @@
 //!
 //! impl Host for Echo {
 //!     fn handle_datagram(&mut self, _: Duration, from: SocketAddr, to: SocketAddr, bytes: &mut [u8]) {
-//!         self.0.push(Packet { from: to, to: from, bytes: bytes.to_vec() });
+//!         self.0.push(Packet::new(to, from, bytes.to_vec()));
 //!     }
 //!     fn handle_timeout(&mut self, _: Duration) {}
 //!     fn poll_transmit(&mut self, _: Duration) -> Option<Packet> {
@@ -41,18 +41,22 @@
 //! let mut network = Network::new(7, Link::with_delay(Duration::from_millis(20)));
 //! network.add(a, Echo::default());
 //! network.add(b, Echo::default());
-//! network.inject(Packet { from: a, to: b, bytes: b"hello".to_vec() });
+//! network.inject(Packet::new(a, b, b"hello".to_vec()));
 //! let came_back = |network: &mut Network<Echo>| network.counters(b, a).delivered == 1;
 //! assert!(network.run_until(Duration::from_secs(1), came_back));
 //! assert_eq!(network.now(), Duration::from_millis(20));
 //! ```
 
 mod link;
+mod nat;
 mod network;
+mod packet;
 mod pipe;
 mod profile;
 
-pub use link::{Link, Loss, Queue, Reordering};
-pub use network::{Host, Network, Packet, SOCKET_BUFFER, Verdict};
-pub use pipe::{Counters, Drops};
+pub use link::{GilbertElliott, Link, Loss, Mask, Queue, Reordering};
+pub use nat::{Behaviour, FIRST_PORT, Filtering, Mapping, Nat, NatCounters, PORTS, Ports, Refresh, Refused};
+pub use network::{Host, Network, SOCKET_BUFFER, Verdict};
+pub use packet::{Ecn, Packet};
+pub use pipe::{Arrivals, Counters, Drops, Pipe};
 pub use profile::Profile;

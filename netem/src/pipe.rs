@@ -1,6 +1,7 @@
 //! One link at work: what it decides for each packet, and what it counts.
 
 use crate::link::{Link, Loss, Queue};
+use crate::packet::{Ecn, Packet};
 use core::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -23,6 +24,8 @@ pub struct Counters {
     pub corrupted: u64,
     /// Held back.
     pub held_back: u64,
+    /// Marked: congestion experienced.
+    pub marked: u64,
     /// Not delivered, and why.
     pub dropped: Drops,
 }
@@ -36,6 +39,8 @@ pub struct Drops {
     pub queue: u64,
     /// Their turn came in a blackout.
     pub blackout: u64,
+    /// Lost by the mask.
+    pub mask: u64,
     /// Lost by chance.
     pub loss: u64,
     /// The two addresses are cut off from each other.
@@ -51,8 +56,8 @@ pub struct Drops {
 impl Drops {
     /// All together.
     pub const fn total(&self) -> u64 {
-        let Self { too_large, queue, blackout, loss, cut, socket_buffer, nobody, tap } = *self;
-        too_large + queue + blackout + loss + cut + socket_buffer + nobody + tap
+        let Self { too_large, queue, blackout, mask, loss, cut, socket_buffer, nobody, tap } = *self;
+        too_large + queue + blackout + mask + loss + cut + socket_buffer + nobody + tap
     }
 }
 
@@ -66,9 +71,11 @@ impl Counters {
         self.duplicated += other.duplicated;
         self.corrupted += other.corrupted;
         self.held_back += other.held_back;
+        self.marked += other.marked;
         self.dropped.too_large += other.dropped.too_large;
         self.dropped.queue += other.dropped.queue;
         self.dropped.blackout += other.dropped.blackout;
+        self.dropped.mask += other.dropped.mask;
         self.dropped.loss += other.dropped.loss;
         self.dropped.cut += other.dropped.cut;
         self.dropped.socket_buffer += other.dropped.socket_buffer;
@@ -79,16 +86,37 @@ impl Counters {
 
 /// When a packet that was accepted arrives, and its copy, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Arrivals {
-    pub(crate) first: Duration,
-    pub(crate) copy: Option<Duration>,
+pub struct Arrivals {
+    /// When it arrives.
+    pub first: Duration,
+    /// When it arrives again.
+    pub copy: Option<Duration>,
+    /// Whether it waited so long that it is to be marked, if its sender takes part in ECN.
+    pub is_late: bool,
 }
 
-/// A [`Link`] with its queue, its dice and its counters.
+/// A [`Link`] with its queue, its dice and its counters: a value that is asked what happens to each packet. It counts what it decides;
+/// `counters.delivered` and what happens after the arrival are left to whoever hands packets over.
+///
+/// ```
+/// use core::time::Duration;
+/// use netem::{Link, Packet, Pipe};
+///
+/// let delay = Duration::from_millis(20);
+/// let mut pipe = Pipe::new(Link::with_delay(delay), 7);
+/// let mut packet = Packet::new("10.0.0.1:1".parse().unwrap(), "10.0.0.2:1".parse().unwrap(), b"hello".to_vec());
+/// let arrivals = pipe.carry(Duration::ZERO, &mut packet).unwrap();
+/// assert_eq!((arrivals.first, arrivals.copy), (delay, None));
+/// ```
 #[derive(Debug)]
-pub(crate) struct Pipe {
+pub struct Pipe {
     pub(crate) link: Link,
-    pub(crate) counters: Counters,
+    /// What happened so far.
+    pub counters: Counters,
+    /// The packets that the mask has counted.
+    masked: u64,
+    /// Whether bursty loss is in its bad state.
+    is_bad: bool,
     dice: SmallRng,
     /// When the last packet that was accepted will have been sent.
     free_at: Duration,
@@ -101,10 +129,12 @@ pub(crate) struct Pipe {
 
 impl Pipe {
     /// A link that draws from its own dice, so that traffic elsewhere changes nothing here.
-    pub(crate) fn new(link: Link, seed: u64) -> Self {
+    pub fn new(link: Link, seed: u64) -> Self {
         Self {
             link,
             counters: Counters::default(),
+            masked: 0,
+            is_bad: false,
             dice: SmallRng::seed_from_u64(seed),
             free_at: Duration::ZERO,
             waiting: VecDeque::new(),
@@ -114,19 +144,36 @@ impl Pipe {
     }
 
     /// Becomes another link: its queue is empty, its dice roll on, its counters go on.
-    pub(crate) fn relink(&mut self, link: Link) {
+    pub fn relink(&mut self, link: Link) {
         self.link = link;
+        self.masked = 0;
+        self.is_bad = false;
         self.free_at = Duration::ZERO;
         self.waiting.clear();
         self.waiting_bytes = 0;
         self.last_arrival = Duration::ZERO;
     }
 
-    /// Takes a packet of this size (with IP and UDP headers). `None`: it is gone, and counted. May damage the payload.
-    pub(crate) fn accept(&mut self, now: Duration, wire_size: usize, payload: &mut Vec<u8>) -> Option<Arrivals> {
+    /// What it is.
+    pub const fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Takes a packet. `None`: it is gone, and counted. May damage its payload, and mark it.
+    pub fn carry(&mut self, now: Duration, packet: &mut Packet) -> Option<Arrivals> {
+        let arrivals = self.accept(now, packet.wire_size(), &mut packet.bytes)?;
+        if arrivals.is_late && packet.ecn.is_capable() {
+            packet.ecn = Ecn::Ce;
+            self.counters.marked += 1;
+        }
+        Some(arrivals)
+    }
+
+    /// As [`carry`](Self::carry), for any packet of this size (all headers included) with this payload; marking it is left to the caller.
+    pub fn accept(&mut self, now: Duration, wire_size: usize, payload: &mut Vec<u8>) -> Option<Arrivals> {
         self.counters.sent += 1;
         self.counters.sent_bytes += payload.len() as u64;
-        if self.link.mtu.is_some_and(|mtu| wire_size > mtu) {
+        if self.link.mtu_at(now).is_some_and(|mtu| wire_size > mtu) {
             self.counters.dropped.too_large += 1;
             return None;
         }
@@ -138,6 +185,12 @@ impl Pipe {
             self.counters.dropped.blackout += 1;
             return None;
         }
+        let number = self.masked;
+        self.masked += 1;
+        if self.link.mask.contains(number) {
+            self.counters.dropped.mask += 1;
+            return None;
+        }
         if self.is_lost() {
             self.counters.dropped.loss += 1;
             return None;
@@ -146,7 +199,10 @@ impl Pipe {
             self.counters.corrupted += 1;
             damage(&mut self.dice, payload);
         }
-        Some(self.travel(sent))
+        let waited = begins.saturating_sub(now);
+        let is_late = self.link.mark_after.is_some_and(|limit| waited > limit);
+        let (first, copy) = self.travel(sent);
+        Some(Arrivals { first, copy, is_late })
     }
 
     /// When the sending of a packet that comes now begins and ends. `None`: there is no room for it.
@@ -164,6 +220,7 @@ impl Pipe {
                 Queue::Unlimited => true,
                 Queue::Packets(limit) => self.waiting.len() < limit,
                 Queue::Bytes(limit) => self.waiting_bytes + wire_size <= limit,
+                Queue::Time(limit) => begins - now <= limit,
             };
             if !has_room {
                 return None;
@@ -179,10 +236,15 @@ impl Pipe {
         match self.link.loss {
             Loss::Never => false,
             Loss::Independent(probability) => self.happens(probability),
+            Loss::Bursts(model) => {
+                let change = if self.is_bad { model.to_good } else { model.to_bad };
+                self.is_bad ^= self.happens(change);
+                self.happens(if self.is_bad { model.loss_in_bad } else { model.loss_in_good })
+            }
         }
     }
 
-    fn travel(&mut self, sent: Duration) -> Arrivals {
+    fn travel(&mut self, sent: Duration) -> (Duration, Option<Duration>) {
         let arrival = sent + self.flight_time();
         let first = if self.happens(self.link.reordering.probability) {
             self.counters.held_back += 1;
@@ -195,7 +257,7 @@ impl Pipe {
             self.counters.duplicated += 1;
             sent + self.flight_time()
         });
-        Arrivals { first, copy }
+        (first, copy)
     }
 
     fn flight_time(&mut self) -> Duration {

@@ -135,7 +135,7 @@ fn a_forged_cookie_does_not_keep_a_caller_out() {
     };
     let mut bytes = Vec::new();
     Clear::Rtry { to: from, cookie: &[9; 40] }.emit(&mut bytes);
-    pair.network.inject(Packet { from: SERVER, to: CLIENT, bytes });
+    pair.network.inject(Packet::new(SERVER, CLIENT, bytes));
     pair.network.run_for(5 * MS);
     pair.network.set_tap(|_, _| Verdict::Pass);
     pair.must("it gets in with the genuine one", secs(2), |_, server| server.events.iter().any(is_the_client));
@@ -161,7 +161,7 @@ fn forged_cookies_make_a_caller_send_no_more_than_it_would_and_one() {
         for cookie in cookies {
             let mut bytes = Vec::new();
             Clear::Rtry { to: from, cookie }.emit(&mut bytes);
-            pair.network.inject(Packet { from: SERVER, to: CLIENT, bytes });
+            pair.network.inject(Packet::new(SERVER, CLIENT, bytes));
             pair.network.run_for(MS);
         }
     }
@@ -218,7 +218,7 @@ fn requests_that_cannot_be_read_bring_the_cookies_too() {
         let noise = pattern(number, 150);
         Clear::Rcon { pattern: Pattern::IK, from: Cid(number), cookie: &[], noise: &noise }.emit(&mut bytes);
         let from = SocketAddr::new(STRANGER.ip(), 20_000 + number as u16);
-        pair.network.inject(Packet { from, to: SERVER, bytes });
+        pair.network.inject(Packet::new(from, SERVER, bytes));
         pair.network.run_for(MS / 10);
     }
     assert!(*cookies.borrow() >= 900, "{} of 1000 were asked for a cookie", cookies.borrow());

@@ -121,9 +121,9 @@ fn garbage_of_every_length_is_silence() {
             if let (Some(byte), Some(first)) = (first_byte, bytes.first_mut()) {
                 *first = byte;
             }
-            pair.network.inject(Packet { from: STRANGER, to: SERVER, bytes: bytes.clone() });
+            pair.network.inject(Packet::new(STRANGER, SERVER, bytes.clone()));
             // From the address of a living connection, too.
-            pair.network.inject(Packet { from: CLIENT, to: SERVER, bytes });
+            pair.network.inject(Packet::new(CLIENT, SERVER, bytes));
         }
     }
     pair.network.run_for(secs(5));
@@ -140,7 +140,7 @@ fn every_first_byte_is_silence_too() {
         for length in [1, 4, 20, 21, 64, 1200, 1472] {
             let mut bytes = pattern(u64::from(first_byte), length);
             bytes[0] = first_byte;
-            pair.network.inject(Packet { from: STRANGER, to: SERVER, bytes });
+            pair.network.inject(Packet::new(STRANGER, SERVER, bytes));
         }
     }
     pair.network.run_for(secs(5));
@@ -164,7 +164,7 @@ fn real_datagrams_cut_short_lengthened_or_flipped_are_silence() {
             bytes
         });
         for bytes in cuts.chain(longer).chain(flips) {
-            pair.network.inject(Packet { from: STRANGER, to: SERVER, bytes });
+            pair.network.inject(Packet::new(STRANGER, SERVER, bytes));
             damaged += 1;
         }
     }
@@ -183,7 +183,7 @@ fn an_address_that_never_answers_gets_no_more_than_came_from_it_whatever_came() 
         let mut pair = Pair::new(Plan { seed: OTHER_WORLD, ..Plan::default() });
         let ledger = watch(&mut pair);
         for _ in 0..3 {
-            inject(&mut pair, &ledger, Packet { from: STRANGER, to: SERVER, bytes: packet.bytes.clone() });
+            inject(&mut pair, &ledger, Packet::new(STRANGER, SERVER, packet.bytes.clone()));
             pair.network.run_for(secs(1));
         }
         pair.network.run_for(secs(60));
@@ -203,7 +203,7 @@ fn the_same_holds_under_load_when_the_answer_is_a_cookie() {
     let life = a_whole_life();
     for (packet, port) in life.iter().filter(|packet| packet.to == SERVER).cycle().take(2000).zip(10_000..) {
         let from = std::net::SocketAddr::new(STRANGER.ip(), port);
-        inject(&mut pair, &ledger, Packet { from, to: SERVER, bytes: packet.bytes.clone() });
+        inject(&mut pair, &ledger, Packet::new(from, SERVER, packet.bytes.clone()));
     }
     pair.network.run_for(secs(120));
     assert_eq!(ledger.borrow().overdrawn, None);
@@ -248,10 +248,10 @@ fn the_ledger_catches_a_server_that_repeats_its_answers() {
 #[test]
 fn the_ledger_allows_as_much_as_came_and_not_a_byte_more() {
     let mut ledger = Ledger::new(SERVER);
-    ledger.enter(&Packet { from: STRANGER, to: SERVER, bytes: vec![0; 100] });
-    ledger.enter(&Packet { from: SERVER, to: STRANGER, bytes: vec![0; 100] });
+    ledger.enter(&Packet::new(STRANGER, SERVER, vec![0; 100]));
+    ledger.enter(&Packet::new(SERVER, STRANGER, vec![0; 100]));
     assert_eq!(ledger.overdrawn, None);
-    ledger.enter(&Packet { from: SERVER, to: STRANGER, bytes: vec![0; 1] });
+    ledger.enter(&Packet::new(SERVER, STRANGER, vec![0; 1]));
     assert_eq!(ledger.overdrawn, Some(STRANGER));
 }
 

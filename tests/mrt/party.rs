@@ -230,7 +230,7 @@ impl Host for Party {
         assert!(self.buffer.len() <= anjer::machine::MAX_TRANSMIT_BYTES);
         assert!(self.buffer.len().div_ceil(transmit.segment_size) <= anjer::machine::MAX_SEGMENTS);
         for segment in self.buffer.chunks(transmit.segment_size) {
-            let packet = Packet { from: self.address, to: transmit.to, bytes: segment.to_vec() };
+            let packet = Packet::new(self.address, transmit.to, segment.to_vec());
             self.leaving.extend(core::iter::repeat_n(packet, 1 + self.stutter));
         }
         self.leaving.pop_front()

@@ -211,7 +211,7 @@ fn under_load_a_caller_proves_its_address_first_and_still_gets_in() {
     let to = ConnectTo::Known(pair.server_key);
     for (bytes, number) in first_packets(50, &to).into_iter().zip(0..) {
         let from = SocketAddr::new(STRANGER.ip(), 10_000 + number);
-        pair.network.inject(Packet { from, to: SERVER, bytes });
+        pair.network.inject(Packet::new(from, SERVER, bytes));
     }
     let start = pair.network.now();
     pair.call(to);

@@ -113,7 +113,7 @@ fn noise_on_the_port_disturbs_nobody() {
         let mut bytes = crate::village::bytes((number % 251) as u8, length);
         bytes[0] = number as u8;
         let from = std::net::SocketAddr::from(([10, 9, (number >> 8) as u8, number as u8], 999));
-        village.network.inject(netem::Packet { from, to: address(0), bytes });
+        village.network.inject(netem::Packet::new(from, address(0), bytes));
         if number % 500 == 0 {
             village.say(1, &format!("still here {number}"));
             village.run_for(Duration::from_millis(5));

@@ -67,11 +67,7 @@ impl Host for House {
             let mut buffer = Vec::new();
             let transmit = self.node.poll_transmit(Instant::from_start(now), &mut buffer)?;
             let packets = buffer.chunks(transmit.segment_size);
-            self.outgoing.extend(packets.map(|bytes| Packet {
-                from: self.address,
-                to: transmit.to,
-                bytes: bytes.to_vec(),
-            }));
+            self.outgoing.extend(packets.map(|bytes| Packet::new(self.address, transmit.to, bytes.to_vec())));
         }
         self.outgoing.pop_front()
     }

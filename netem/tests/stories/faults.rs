@@ -9,7 +9,7 @@ use std::rc::Rc;
 const MS: Duration = Duration::from_millis(1);
 
 fn say(network: &mut Network<Talker>, from: u8, to: u8, bytes: &[u8]) {
-    let packet = Packet { from: address(from), to: address(to), bytes: bytes.to_vec() };
+    let packet = Packet::new(address(from), address(to), bytes.to_vec());
     network.host_mut(address(from)).unwrap().to_say.push_back(packet);
 }
 
@@ -156,7 +156,7 @@ fn a_tap_sees_every_packet_and_takes_the_chosen_ones_away() {
 #[test]
 fn what_is_injected_goes_past_the_links() {
     let mut network = two(1, Link::default().losing(1.0));
-    network.inject(Packet { from: address(77), to: address(2), bytes: b"from nowhere".to_vec() });
+    network.inject(Packet::new(address(77), address(2), b"from nowhere".to_vec()));
     assert_eq!(network.host(address(2)).unwrap().heard.len(), 1);
     assert_eq!(network.total().delivered, 1);
 }
@@ -183,7 +183,7 @@ fn a_thousand_hosts_in_a_ring_pass_a_word_on() {
     }
     for lap in 0..10_000_u32 {
         let (from, to) = ((lap % 1000) as u16, ((lap + 1) % 1000) as u16);
-        let packet = Packet { from: home(from), to: home(to), bytes: lap.to_be_bytes().to_vec() };
+        let packet = Packet::new(home(from), home(to), lap.to_be_bytes().to_vec());
         network.host_mut(home(from)).unwrap().to_say.push_back(packet);
         network.run_for(MS);
     }

@@ -2,7 +2,7 @@
 
 use crate::talker::{address, numbers, talk, times, two};
 use core::time::Duration;
-use netem::{Link, Loss, Profile, Queue, Reordering};
+use netem::{Ecn, GilbertElliott, Link, Loss, Mask, Packet, Pipe, Profile, Queue, Reordering};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -34,7 +34,7 @@ fn a_queue_drops_its_tail_and_keeps_its_head() {
 fn a_queue_in_bytes_has_room_for_a_small_packet_where_a_large_one_does_not_fit() {
     let mut network = two(1, Link { rate: Some(8_000), queue: Queue::Bytes(1500), ..Link::default() });
     for size in [972, 972, 972, 300] {
-        let packet = netem::Packet { from: address(1), to: address(2), bytes: vec![0; size] };
+        let packet = netem::Packet::new(address(1), address(2), vec![0; size]);
         network.host_mut(address(1)).unwrap().to_say.push_back(packet);
     }
     network.run_for(Duration::from_secs(60));
@@ -149,4 +149,124 @@ fn every_packet_is_accounted_for_on_every_profile() {
         assert_eq!(counters.sent + counters.duplicated, counters.delivered + counters.dropped.total(), "{profile:?}");
         assert!(counters.delivered > 0, "{profile:?}");
     }
+}
+
+#[test]
+fn loss_in_bursts_has_the_share_and_the_length_that_were_asked_for() {
+    let lost_runs = |loss| {
+        let mut network = two(4, Link { loss, ..Link::default() });
+        talk(&mut network, 50_000, 20, Duration::ZERO);
+        let arrived = numbers(&network);
+        let runs: Vec<u32> = arrived.windows(2).map(|pair| pair[1] - pair[0] - 1).filter(|run| *run > 0).collect();
+        let lost: u32 = runs.iter().sum();
+        (f64::from(lost) / 50_000.0, f64::from(lost) / runs.len() as f64)
+    };
+    // A fifth of 50,000 in bursts of 20 are some 500 bursts; both numbers scatter by some five per cent of themselves.
+    let (share, length) = lost_runs(Loss::bursts(0.2, 20.0));
+    assert!((0.16..0.24).contains(&share) && (17.0..23.0).contains(&length), "{share} {length}");
+    let (share, length) = lost_runs(Loss::Independent(0.2));
+    assert!((0.19..0.21).contains(&share) && length < 1.4, "without bursts it is 1 / (1 - 0.2)");
+}
+
+#[test]
+fn the_four_numbers_of_gilbert_and_elliott_each_do_something() {
+    let lost = |to_bad, to_good, loss_in_good, loss_in_bad| {
+        let loss = Loss::Bursts(GilbertElliott { to_bad, to_good, loss_in_good, loss_in_bad });
+        let mut network = two(4, Link { loss, ..Link::default() });
+        talk(&mut network, 10_000, 20, Duration::ZERO);
+        network.total().dropped.loss
+    };
+    assert_eq!(lost(0.0, 1.0, 0.0, 1.0), 0, "it never turns bad");
+    assert_eq!(lost(1.0, 0.0, 0.0, 1.0), 10_000, "it never turns good again");
+    assert_eq!(lost(1.0, 1.0, 0.0, 1.0), 5_000, "every second packet");
+    assert!((900..1100).contains(&lost(0.0, 1.0, 0.1, 1.0)), "a tenth in the good state");
+    assert!((6700..7300).contains(&lost(1.0, 0.0, 0.0, 0.7)), "the bad state loses seven in ten");
+}
+
+#[test]
+fn a_mask_loses_the_packets_of_these_numbers_once_and_in_one_direction() {
+    let mut network = two(1, Link::default());
+    network.set_link(address(1), address(2), Link::default().masking(Mask::packets([2, 3, 7])));
+    talk(&mut network, 20, 20, MS);
+    assert!(numbers(&network).into_iter().eq([0, 1].into_iter().chain(4..7).chain(8..20)));
+    assert_eq!(network.counters(address(1), address(2)).dropped.mask, 3);
+    for _ in 0..10 {
+        let packet = Packet::new(address(2), address(1), vec![0]);
+        network.host_mut(address(2)).unwrap().to_say.push_back(packet);
+    }
+    network.run_for(MS);
+    assert_eq!(network.host(address(1)).unwrap().heard.len(), 10);
+    assert_eq!(Mask::bits(0b1000_1100), Mask::packets([2, 3, 7]));
+}
+
+#[test]
+fn a_link_that_is_replaced_begins_to_count_for_its_mask_again() {
+    let mut network = two(1, Link::default());
+    talk(&mut network, 5, 20, MS);
+    network.set_link(address(1), address(2), Link::default().masking(Mask::bits(1)));
+    talk(&mut network, 5, 20, MS);
+    assert_eq!(numbers(&network), [0, 1, 2, 3, 4, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_queue_in_time_holds_what_is_sent_within_it() {
+    let mut network = two(1, Link { rate: Some(8_000_000), queue: Queue::Time(5 * MS), ..Link::default() });
+    talk(&mut network, 20, 972, Duration::ZERO);
+    assert!(numbers(&network).into_iter().eq(0..6), "a packet takes a millisecond: the sixth waits for five");
+    assert_eq!(network.counters(address(1), address(2)).dropped.queue, 14);
+}
+
+#[test]
+fn who_waits_long_is_marked_if_the_sender_takes_part_in_ecn() {
+    let marked = |mark_after, ecn| {
+        let mut pipe = Pipe::new(Link { rate: Some(8_000_000), mark_after, ..Link::default() }, 1);
+        let after = [0; 10].map(|_| {
+            let mut packet = Packet { ecn, ..Packet::new(address(1), address(2), vec![0; 972]) };
+            pipe.carry(Duration::ZERO, &mut packet).unwrap();
+            packet.ecn
+        });
+        assert_eq!(pipe.counters.marked, after.iter().filter(|after| **after != ecn).count() as u64);
+        after.iter().filter(|after| **after == Ecn::Ce).count()
+    };
+    // The tenth waits nine milliseconds, the fifth four.
+    assert_eq!(marked(Some(4 * MS), Ecn::Ect0), 5);
+    assert_eq!(marked(Some(4 * MS), Ecn::Ect1), 5);
+    assert_eq!(marked(Some(4 * MS), Ecn::NotCapable), 0);
+    assert_eq!(marked(None, Ecn::Ect0), 0);
+}
+
+#[test]
+fn the_mtu_changes_when_it_should() {
+    let mtu_changes = vec![(10 * MS, Some(1280)), (20 * MS, Some(576)), (30 * MS, Some(1500)), (40 * MS, None)];
+    let mut network = two(1, Link { mtu: Some(1500), mtu_changes, ..Link::default() });
+    for _ in 0..50 {
+        for size in [548, 1252, 1472, 9000] {
+            let packet = Packet::new(address(1), address(2), vec![0; size]);
+            network.host_mut(address(1)).unwrap().to_say.push_back(packet);
+        }
+        network.run_for(MS);
+    }
+    let heard = &network.host(address(2)).unwrap().heard;
+    let largest = |from: u32| {
+        let then = heard.iter().filter(|(at, _)| (from * MS..(from + 10) * MS).contains(at));
+        then.map(|(_, bytes)| bytes.len()).max().unwrap()
+    };
+    assert_eq!([0, 10, 20, 30, 40].map(largest), [1472, 1252, 548, 1472, 9000]);
+}
+
+#[test]
+fn one_way_can_be_bad_while_the_other_is_perfect() {
+    let mut network = two(1, Link::default());
+    network.set_link(address(1), address(2), Link { mtu: Some(100), delay: 7 * MS, ..Link::default() }.losing(0.5));
+    for (from, to) in [(1, 2), (2, 1)] {
+        for size in [50, 500] {
+            let packets = (0..100).map(|_| Packet::new(address(from), address(to), vec![0; size]));
+            network.host_mut(address(from)).unwrap().to_say.extend(packets);
+        }
+    }
+    network.run_for(Duration::from_secs(1));
+    let there = network.counters(address(1), address(2)).dropped;
+    assert!(there.too_large == 100 && (30..70).contains(&there.loss), "{there:?}");
+    assert_eq!(network.counters(address(2), address(1)).delivered, 200);
+    assert!(network.host(address(1)).unwrap().heard.iter().all(|(at, _)| *at == Duration::ZERO));
 }

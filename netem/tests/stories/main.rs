@@ -4,4 +4,5 @@
 
 mod faults;
 mod links;
+mod nats;
 mod talker;

@@ -59,7 +59,7 @@ pub(crate) fn talk(network: &mut Network<Talker>, count: u32, size: usize, pause
     for number in 0..count {
         let mut bytes = vec![0; size];
         bytes[..4].copy_from_slice(&number.to_be_bytes());
-        let packet = Packet { from: address(1), to: address(2), bytes };
+        let packet = Packet::new(address(1), address(2), bytes);
         network.host_mut(address(1)).unwrap().to_say.push_back(packet);
         network.run_for(pause);
     }

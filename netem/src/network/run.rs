@@ -1,6 +1,7 @@
 //! Hosts, the links between them, the clock, and what can go wrong.
 
 use crate::link::Link;
+use crate::packet::Packet;
 use crate::pipe::{Counters, Pipe};
 use crate::profile::Profile;
 use core::cmp::Reverse;
@@ -30,30 +31,6 @@ pub trait Host {
     /// [`unreachable_is_reported`](Network::unreachable_is_reported).
     fn handle_unreachable(&mut self, now: Duration, to: SocketAddr) {
         let _ = (now, to);
-    }
-}
-
-/// A UDP datagram and where it goes.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Packet {
-    /// The sender's address, as the receiver will see it.
-    pub from: SocketAddr,
-    /// The receiver's address.
-    pub to: SocketAddr,
-    /// The UDP payload.
-    pub bytes: Vec<u8>,
-}
-
-impl Packet {
-    /// Bytes of the IP and UDP headers before the payload: 28 for IPv4, 48 for IPv6, without options.
-    pub const fn headers(&self) -> usize {
-        if self.to.is_ipv4() { 28 } else { 48 }
-    }
-}
-
-impl fmt::Debug for Packet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} → {}, {} bytes", self.from, self.to, self.bytes.len())
     }
 }
 

@@ -1,0 +1,150 @@
+//! What a NAT is: the terms of RFC 4787, and the kinds that are found in the field.
+
+use core::time::Duration;
+
+/// How a NAT behaves. [`Behaviour::default`] is the kindest one that still is a NAT: a full cone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Behaviour {
+    /// When two packets from one inside address and port leave from the same outside port (RFC 4787 §4.1).
+    pub mapping: Mapping,
+    /// Who may answer through a mapping (RFC 4787 §5).
+    pub filtering: Filtering,
+    /// Which outside port a mapping gets (RFC 4787 §4.2).
+    pub ports: Ports,
+    /// Mappings of other users a second, on average, at times of their own. Each takes the next port of a
+    /// [sequential](Ports::Sequential) NAT; they do nothing to other NATs and fill no table.
+    pub background_flows: f64,
+    /// Whether inside hosts reach each other by the outside address (RFC 4787 §6), the source translated too ("external source IP
+    /// address and port"). The filter applies to them as to anybody.
+    pub hairpin: bool,
+    /// How long a mapping, and what the filter knows of a remote, lasts when nothing refreshes it (RFC 4787 §4.3; REQ-5 asks for
+    /// two minutes at least, and half a minute is common).
+    pub lifetime: Duration,
+    /// What refreshes it (RFC 4787 §4.3, REQ-6).
+    pub refresh: Refresh,
+    /// Entries that fit: each mapping is one, and so is each remote beyond the first that a mapping's filter lets in, and each
+    /// clash entry. When it is full, packets that need an entry are dropped.
+    pub table_limit: usize,
+    /// Whether a refused packet from outside leaves an entry, as in Linux's conntrack when no firewall rule drops it before it is
+    /// confirmed. A mapping towards that remote then cannot have the port it was sent to: it moves to another port, for this remote
+    /// only, and without a word to anybody.
+    pub clash: bool,
+}
+
+/// When the mapping of one inside address and port is used again (RFC 4787 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Mapping {
+    /// "Endpoint-Independent": for every remote.
+    #[default]
+    Independent,
+    /// "Address-Dependent": for the same remote address, whatever its port.
+    ByAddress,
+    /// "Address and Port-Dependent": for the same remote address and port.
+    ByAddressAndPort,
+}
+
+/// Whose packets pass a mapping inwards (RFC 4787 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Filtering {
+    /// "Endpoint-Independent": everybody's.
+    #[default]
+    Independent,
+    /// "Address-Dependent": those of addresses to which the mapping was used, whatever their port.
+    ByAddress,
+    /// "Address and Port-Dependent": those of addresses and ports to which the mapping was used.
+    ByAddressAndPort,
+}
+
+/// Which outside port a mapping gets (RFC 4787 §4.2). Never one that is in use: "port overloading" (§4.2.2) is left out, and so
+/// is port parity (§4.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Ports {
+    /// "Port preservation": the inside port if it is free, else any.
+    #[default]
+    Kept,
+    /// So many above the last one that was given, or the next such that is free. 0 means 1.
+    Sequential {
+        /// The distance.
+        step: u16,
+    },
+    /// Any in a pool of so many adjacent ports, which lies anywhere. 0 means 1; more than [`PORTS`](crate::PORTS) means all.
+    Random {
+        /// How many ports.
+        pool: u16,
+    },
+}
+
+/// Which packets make a mapping last (RFC 4787 §4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Refresh {
+    /// Those that leave, as REQ-6 demands.
+    #[default]
+    Outbound,
+    /// Those that come in too, as REQ-6 allows.
+    Both,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            mapping: Mapping::Independent,
+            filtering: Filtering::Independent,
+            ports: Ports::Kept,
+            background_flows: 0.0,
+            hairpin: false,
+            lifetime: Duration::from_secs(120),
+            refresh: Refresh::Outbound,
+            table_limit: 65_536,
+            clash: false,
+        }
+    }
+}
+
+impl Behaviour {
+    /// Independent mapping, whoever knows the port may come in ("full cone", RFC 3489 §5).
+    pub fn full_cone() -> Self {
+        Self::default()
+    }
+
+    /// Independent mapping, filter by address ("restricted cone", RFC 3489 §5).
+    pub fn restricted() -> Self {
+        Self { filtering: Filtering::ByAddress, ..Self::default() }
+    }
+
+    /// Independent mapping, filter by address and port ("port restricted cone", RFC 3489 §5): most routers at home.
+    pub fn port_restricted() -> Self {
+        Self { filtering: Filtering::ByAddressAndPort, ..Self::default() }
+    }
+
+    /// A mapping for each remote address and port, on random ports ("symmetric", RFC 3489 §5): some firewalls and mobile networks.
+    pub fn symmetric() -> Self {
+        Self {
+            mapping: Mapping::ByAddressAndPort,
+            filtering: Filtering::ByAddressAndPort,
+            ports: Ports::Random { pool: u16::MAX },
+            ..Self::default()
+        }
+    }
+
+    /// A symmetric NAT that counts its ports up, with a few other users: what guessing was invented for.
+    pub fn symmetric_sequential() -> Self {
+        Self { ports: Ports::Sequential { step: 1 }, background_flows: 2.0, ..Self::symmetric() }
+    }
+
+    /// Linux with nftables' `masquerade` and nothing that drops on INPUT. Ports are kept, so that mapping looks independent; conntrack
+    /// filters by address and port, refreshes both ways (120 s, `nf_conntrack_udp_timeout_stream`), and clashes.
+    pub fn linux() -> Self {
+        Self { refresh: Refresh::Both, clash: true, ..Self::port_restricted() }
+    }
+
+    /// A provider's NAT for many homes, kept to RFC 6888: independent mapping (REQ-1 by way of RFC 4787), hairpinning, random ports out
+    /// of a block of 2048 that the subscriber has, and as many entries; but it filters by address and port.
+    pub fn cgnat() -> Self {
+        Self { ports: Ports::Random { pool: 2048 }, hairpin: true, table_limit: 2048, ..Self::port_restricted() }
+    }
+
+    /// A mobile network at its worst: symmetric, any port, forgotten after 30 s without a packet from inside.
+    pub fn mobile() -> Self {
+        Self { lifetime: Duration::from_secs(30), ..Self::symmetric() }
+    }
+}
