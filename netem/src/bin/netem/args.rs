@@ -1,5 +1,7 @@
 //! The command line.
 
+use crate::kernel;
+use crate::nat::NatName;
 use crate::units;
 use clap::{Args, Parser, ValueEnum};
 use core::time::Duration;
@@ -19,11 +21,34 @@ pub(crate) struct Arguments {
 pub(crate) enum Subcommand {
     /// Run commands on hosts with links between them
     Run(RunOptions),
+    /// Run commands on both sides of a NAT of the kernel
+    KernelNat(KernelOptions),
+    /// Prove by a STUN client what each NAT is
+    Check(CheckOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KernelOptions {
+    /// What it shall be
+    pub(crate) kind: kernel::Kind,
+    /// What runs outside (192.0.2.2 and 192.0.2.3), by `sh -c`; it is ended when COMMAND has ended
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) far: Option<String>,
+    /// What runs inside (10.1.0.2)
+    #[arg(last = true, value_name = "COMMAND", required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckOptions {
+    /// The kernel's instead of ours
+    #[arg(long)]
+    pub(crate) kernel: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
-    /// Hosts from a file, a line each: NAME [link options] [--addresses N] [--serve] [-- COMMAND]
+    /// Hosts from a file, a line each: NAME [link options] [--nat KIND]… [--addresses N] [--serve] [-- COMMAND]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "far"])]
     pub(crate) scenario: Option<PathBuf>,
     /// What runs on the far host (192.0.2.2), by `sh -c`; it is ended when COMMAND has ended
@@ -35,6 +60,9 @@ pub(crate) struct RunOptions {
     /// The link of the near host
     #[command(flatten)]
     pub(crate) link: LinkOptions,
+    /// What the near host is behind; the innermost first
+    #[arg(long, value_name = "KIND", value_enum)]
+    pub(crate) nat: Vec<NatName>,
     /// What runs on the near host (192.0.2.1)
     #[arg(last = true, value_name = "COMMAND", required_unless_present = "scenario")]
     pub(crate) command: Vec<String>,
@@ -48,6 +76,9 @@ pub(crate) struct HostOptions {
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) link: LinkOptions,
+    /// What it is behind; the innermost first
+    #[arg(long, value_name = "KIND", value_enum, conflicts_with = "addresses")]
+    pub(crate) nat: Vec<NatName>,
     /// How many addresses it has
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) addresses: u8,
@@ -72,12 +103,18 @@ pub(crate) struct LinkOptions {
     /// Up to this much more delay
     #[arg(long, value_name = "TIME", value_parser = units::time)]
     jitter: Option<Duration>,
-    /// What waits to be sent at most, as in 25p or 64kB
+    /// What waits to be sent at most, as in 25p, 64kB or 100ms
     #[arg(long, value_name = "ROOM", value_parser = units::queue)]
     queue: Option<Queue>,
     /// Each packet for itself, as in 2%
     #[arg(long, value_name = "P", value_parser = units::probability)]
     loss: Option<f64>,
+    /// Loss comes so many packets in a row, on average
+    #[arg(long, value_name = "N", requires = "loss", value_parser = units::burst)]
+    burst: Option<f64>,
+    /// Packets that wait longer are marked, if their sender knows ECN
+    #[arg(long, value_name = "TIME", value_parser = units::time)]
+    mark_after: Option<Duration>,
     /// Damage that checksums do not notice, as in 1%
     #[arg(long, value_name = "P", value_parser = units::probability)]
     corruption: Option<f64>,
@@ -108,7 +145,12 @@ impl LinkOptions {
             mtu: self.mtu.or(base.mtu),
             rate: self.rate.or(base.rate),
             queue: self.queue.unwrap_or(base.queue),
-            loss: self.loss.map_or(base.loss, Loss::Independent),
+            mark_after: self.mark_after.or(base.mark_after),
+            loss: match (self.loss, self.burst) {
+                (Some(loss), Some(burst)) => Loss::bursts(loss, burst),
+                (Some(loss), None) => Loss::Independent(loss),
+                (None, _) => base.loss,
+            },
             corruption: self.corruption.unwrap_or(base.corruption),
             delay: self.delay.unwrap_or(base.delay),
             jitter: self.jitter.unwrap_or(base.jitter),

@@ -5,7 +5,7 @@ use crate::failure::{Context, Failure};
 use crate::frame::Frame;
 use core::cmp::{Ordering, Reverse};
 use core::time::Duration;
-use netem::{Counters, Pipe};
+use netem::{Counters, Nat, NatCounters, Packet, Pipe};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -29,7 +29,10 @@ const IDLE: Duration = Duration::from_millis(20);
 pub(crate) struct Port {
     pub(crate) name: String,
     pub(crate) device: SyncDevice,
+    /// As the core knows it.
     pub(crate) addresses: Vec<Ipv4Addr>,
+    /// Between the device and the links, the innermost first.
+    pub(crate) nats: Vec<Nat>,
     pub(crate) up: Pipe,
     pub(crate) down: Pipe,
 }
@@ -47,6 +50,7 @@ pub(crate) struct LinkReport {
     pub(crate) host: String,
     pub(crate) up: Counters,
     pub(crate) down: Counters,
+    pub(crate) nats: Vec<NatCounters>,
 }
 
 /// Packets that the links have no counter for.
@@ -54,6 +58,8 @@ pub(crate) struct LinkReport {
 pub(crate) struct Outside {
     /// Not IPv4.
     pub(crate) foreign: u64,
+    /// Not UDP, or a fragment, at a NAT.
+    pub(crate) not_udp: u64,
     /// To an address that no host has.
     pub(crate) nobody: u64,
     /// More on their way than this program holds.
@@ -112,8 +118,10 @@ struct Flying {
 enum Towards {
     /// At the core, from this port; there it takes the link down to its destination.
     Core(usize),
-    /// At the host with this port.
+    /// At the host with this port, or the first of its NATs.
     Host(usize),
+    /// At the host with this port, from its own NAT.
+    Inside(usize),
 }
 
 impl Carrier {
@@ -148,7 +156,12 @@ impl Carrier {
                 self.wait()?;
             }
         }
-        let link = |port: Port| LinkReport { host: port.name, up: port.up.counters, down: port.down.counters };
+        let link = |port: Port| LinkReport {
+            host: port.name,
+            up: port.up.counters,
+            down: port.down.counters,
+            nats: port.nats.into_iter().map(|nat| nat.counters).collect(),
+        };
         Ok(Report { links: self.ports.into_iter().map(link).collect(), outside: self.outside })
     }
 
@@ -163,18 +176,30 @@ impl Carrier {
                 Err(error) => return Err(error).context(|| format!("cannot read what {} sends", port.name)),
             };
             match buffer.get(..length).and_then(Frame::parse) {
-                Some(frame) => self.send_up(index, now, frame),
+                Some(frame) => self.leave(index, now, frame),
                 None => self.outside.foreign += 1,
             }
         }
         Ok(true)
     }
 
-    fn send_up(&mut self, index: usize, now: Duration, frame: Frame) {
-        if let Some(port) = self.ports.get_mut(index) {
-            let sent = through(&mut port.up, now, frame);
-            self.launch(Towards::Core(index), sent);
+    /// From a host: out through its NATs, and up.
+    fn leave(&mut self, index: usize, now: Duration, mut frame: Frame) {
+        let Some(port) = self.ports.get_mut(index) else { return };
+        if !port.nats.is_empty() {
+            let Some(packet) = frame.take_datagram() else {
+                self.outside.not_udp += 1;
+                return;
+            };
+            // What a NAT refuses it counts.
+            let Some((packet, has_turned)) = outwards(&mut port.nats, now, packet) else { return };
+            frame.set_datagram(packet);
+            if has_turned {
+                return self.push(now, Towards::Inside(index), frame);
+            }
         }
+        let sent = through(&mut port.up, now, frame);
+        self.launch(Towards::Core(index), sent);
     }
 
     fn deliver_due(&mut self, now: Duration) {
@@ -190,7 +215,8 @@ impl Carrier {
                     }
                     self.route(flying.at, flying.frame);
                 }
-                Towards::Host(index) => self.deliver(index, &flying.frame),
+                Towards::Host(index) => self.come(index, flying.at, flying.frame),
+                Towards::Inside(index) => self.deliver(index, &flying.frame),
             }
         }
     }
@@ -208,11 +234,25 @@ impl Carrier {
         }
     }
 
-    fn deliver(&mut self, index: usize, frame: &Frame) {
+    /// From the link down: in through the NATs, to the host.
+    fn come(&mut self, index: usize, at: Duration, mut frame: Frame) {
         let Some(port) = self.ports.get_mut(index) else { return };
-        match port.device.send_vectored(&frame.slices()) {
-            Ok(_) => count_arrival(&mut port.down, frame),
-            Err(_) => self.outside.refused += 1,
+        count_arrival(&mut port.down, &frame);
+        if !port.nats.is_empty() {
+            let Some(packet) = frame.take_datagram() else {
+                self.outside.not_udp += 1;
+                return;
+            };
+            let Some(packet) = inwards(&mut port.nats, at, packet) else { return };
+            frame.set_datagram(packet);
+        }
+        self.deliver(index, &frame);
+    }
+
+    fn deliver(&mut self, index: usize, frame: &Frame) {
+        let Some(port) = self.ports.get(index) else { return };
+        if port.device.send_vectored(&frame.slices()).is_err() {
+            self.outside.refused += 1;
         }
     }
 
@@ -264,7 +304,32 @@ fn through(pipe: &mut Pipe, now: Duration, mut frame: Frame) -> Option<Sent> {
         // The damage is of the kind that no checksum noticed.
         frame.seal();
     }
+    if arrivals.is_late && frame.ecn().is_capable() {
+        pipe.counters.marked += 1;
+        frame.mark();
+    }
     Some(Sent { frame, first: arrivals.first, copy: arrivals.copy })
+}
+
+/// Through NATs from inside out. `true`: one of them turned it round, and it is for the inside again.
+fn outwards(nats: &mut [Nat], now: Duration, mut packet: Packet) -> Option<(Packet, bool)> {
+    for level in 0..nats.len() {
+        let so_far = nats.get_mut(..=level)?;
+        let nat = so_far.last_mut()?;
+        packet = nat.outbound(now, packet).ok()?;
+        if packet.to.ip() == nat.outside() {
+            return Some((inwards(so_far, now, packet)?, true));
+        }
+    }
+    Some((packet, false))
+}
+
+/// Through NATs from outside in.
+fn inwards(nats: &mut [Nat], now: Duration, mut packet: Packet) -> Option<Packet> {
+    for nat in nats.iter_mut().rev() {
+        packet = nat.inbound(now, packet).ok()?;
+    }
+    Some(packet)
 }
 
 /// A link counts what it takes and drops; that a packet arrived is known only here.

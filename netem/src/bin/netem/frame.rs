@@ -1,11 +1,11 @@
 //! An IPv4 packet as it comes from a device: headers apart from the payload, so that the payload can be damaged and the addresses
 //! changed, and the checksums made right again.
 
-use netem::Packet;
+use netem::{Ecn, Packet};
 use std::io::IoSlice;
-use std::net::{Ipv4Addr, SocketAddr};
 #[cfg(test)]
 use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// The largest IPv4 packet, in bytes.
 const MAX_SIZE: usize = 65_535;
@@ -71,7 +71,7 @@ impl Frame {
         let port = |at| u16_at(&self.header, self.transport + at);
         let from = SocketAddr::from((self.address(12), port(0)?));
         let to = SocketAddr::from((self.address(16), port(2)?));
-        Some(Packet { from, to, bytes: core::mem::take(&mut self.payload) })
+        Some(Packet { from, to, ecn: self.ecn(), bytes: core::mem::take(&mut self.payload) })
     }
 
     /// Takes a datagram's addresses and payload in place of its own. `false`: it is not IPv4.
@@ -84,6 +84,19 @@ impl Frame {
         self.put(self.transport + 2, &to.port().to_be_bytes());
         self.seal();
         true
+    }
+
+    /// What it says about congestion: the low two bits of its second byte (RFC 3168 §5).
+    pub(crate) fn ecn(&self) -> Ecn {
+        Ecn::from_bits(self.header.get(1).copied().unwrap_or(0))
+    }
+
+    /// Says that congestion was experienced.
+    pub(crate) fn mark(&mut self) {
+        if let Some(byte) = self.header.get_mut(1) {
+            *byte = *byte & !3 | Ecn::Ce.bits();
+        }
+        self.seal();
     }
 
     /// Makes lengths and checksums fit what is there.
@@ -213,6 +226,18 @@ mod tests {
         let bytes = frame.slices().concat();
         assert!(is_sound(&bytes));
         assert_eq!(Frame::parse(&bytes).unwrap().take_datagram(), Some(packet));
+    }
+
+    #[test]
+    fn a_mark_changes_two_bits_and_leaves_the_packet_sound() {
+        let mut bytes = datagram(address("10.0.0.1:1000"), address("192.0.2.1:2000"), b"odd");
+        bytes[1] = 0b1010_1010;
+        let mut frame = Frame::parse(&bytes).unwrap();
+        assert_eq!(frame.ecn(), Ecn::Ect0);
+        frame.mark();
+        let bytes = frame.slices().concat();
+        assert_eq!(bytes[1], 0b1010_1011);
+        assert!(is_sound(&bytes));
     }
 
     #[test]

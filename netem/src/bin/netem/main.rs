@@ -5,9 +5,9 @@
 //!   COMMAND ── tun0 ──▶ NAT, up link ──▶ core ──▶ down link, NAT ──▶ tun0 ── COMMAND
 //! ```
 //!
-//! Reading order: `args` and `scenario` (what is asked for), `namespace` (where programs run), `frame` (a packet), `carrier` (the loop
-//! that carries packets through the library's links), `world` (all of that, built and torn down), `run`, `kernel`, `check`
-//! (what the subcommands do with it).
+//! Reading order: `args`, `units`, `nat` and `scenario` (what is asked for), `namespace` (where programs run), `frame` (a packet),
+//! `carrier` (the loop that carries packets through the library's links and NATs), `world` (all of that, built and torn down), `run`,
+//! `kernel`, `check` (what the subcommands do with it); `privilege`, `signals`, `clock`, `failure` (what the system adds).
 
 #![cfg_attr(
     target_os = "linux",
@@ -19,13 +19,19 @@ mod args;
 #[cfg(target_os = "linux")]
 mod carrier;
 #[cfg(target_os = "linux")]
+mod check;
+#[cfg(target_os = "linux")]
 mod clock;
 #[cfg(target_os = "linux")]
 mod failure;
 #[cfg(target_os = "linux")]
 mod frame;
 #[cfg(target_os = "linux")]
+mod kernel;
+#[cfg(target_os = "linux")]
 mod namespace;
+#[cfg(target_os = "linux")]
+mod nat;
 #[cfg(target_os = "linux")]
 mod privilege;
 #[cfg(target_os = "linux")]
@@ -47,6 +53,8 @@ fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
     let result = match &arguments.subcommand {
         Subcommand::Run(options) => run::main(options),
+        Subcommand::KernelNat(options) => kernel::main(options),
+        Subcommand::Check(options) => check::main(options),
     };
     result.unwrap_or_else(|failure| {
         eprintln!("netem: {failure}");

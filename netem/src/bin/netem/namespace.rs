@@ -135,6 +135,13 @@ fn processes_in(path: &Path) -> Vec<Pid> {
     .collect()
 }
 
+/// Runs a tool with this input in a namespace.
+pub(crate) fn tool_in(namespace: &Namespace, program: &str, arguments: &[&str], input: &str) -> Result<(), Failure> {
+    let mut all = vec!["netns", "exec", namespace.name(), program];
+    all.extend(arguments);
+    tool("ip", &all, input)
+}
+
 /// Runs a tool with this input, and says what it said if it fails.
 pub(crate) fn tool(program: &str, arguments: &[&str], input: &str) -> Result<(), Failure> {
     let what = || format!("{program} {}", arguments.join(" "));

@@ -4,11 +4,11 @@ use crate::args::RunOptions;
 use crate::carrier::Report;
 use crate::failure::{Context, Failure};
 use crate::privilege;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Task};
 use crate::signals::Signals;
 use crate::world::{World, wait_until_listening};
 use core::time::Duration;
-use netem::Counters;
+use netem::{Counters, NatCounters};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitCode, ExitStatus};
 
@@ -25,10 +25,15 @@ pub(crate) fn main(options: &RunOptions) -> Result<ExitCode, Failure> {
     let tasks: Vec<_> =
         scenario.hosts.iter().filter_map(|host| Some((host.name.clone(), host.task.clone()?))).collect();
     let world = World::build(scenario, &signals)?;
+    self::tasks(world, &tasks, &signals)
+}
+
+/// Runs these, each on its host, until those that do not serve have ended.
+pub(crate) fn tasks(world: World, tasks: &[(String, Task)], signals: &Signals) -> Result<ExitCode, Failure> {
     let (mut serving, mut running) = (Vec::new(), Vec::new());
     for (host, task) in tasks.iter().filter(|(_, task)| task.serves) {
         let mut child = world.start(host, task)?;
-        wait_until_listening(&mut child, &signals, UNTIL_LISTENING);
+        wait_until_listening(&mut child, signals, 1, UNTIL_LISTENING);
         serving.push(child);
     }
     for (host, task) in tasks.iter().filter(|(_, task)| !task.serves) {
@@ -36,7 +41,7 @@ pub(crate) fn main(options: &RunOptions) -> Result<ExitCode, Failure> {
     }
     // Without anything to wait for, those who serve are waited for, or the user.
     let waited_for = if running.is_empty() { &mut serving } else { &mut running };
-    let code = wait(waited_for, &world, &signals)?;
+    let code = wait(waited_for, &world, signals)?;
     let report = world.finish()?;
     for mut child in serving.into_iter().chain(running) {
         let _ = child.try_wait();
@@ -79,10 +84,14 @@ fn print(report: &Report) {
     for link in &report.links {
         eprintln!("netem: {} up: {}", link.host, line(&link.up));
         eprintln!("netem: {} down: {}", link.host, line(&link.down));
+        for nat in &link.nats {
+            eprintln!("netem: {} NAT: {}", link.host, nat_line(nat));
+        }
     }
     let outside = report.outside;
     let others = [
         ("not IPv4", outside.foreign),
+        ("not UDP at a NAT", outside.not_udp),
         ("to nobody", outside.nobody),
         ("too many on their way", outside.overload),
         ("not taken by the kernel", outside.refused),
@@ -106,9 +115,33 @@ fn line(counters: &Counters) -> String {
         ("damaged", counters.corrupted),
         ("doubled", counters.duplicated),
         ("held back", counters.held_back),
+        ("marked", counters.marked),
     ];
-    for (name, count) in rest.iter().filter(|(_, count)| *count > 0) {
+    append(&mut line, &rest);
+    line
+}
+
+/// `out 10, in 8, filtered 2`.
+fn nat_line(counters: &NatCounters) -> String {
+    let mut line = format!("out {}, in {}", counters.outbound, counters.inbound);
+    let rest = [
+        ("mappings", counters.mapped),
+        ("turned round", counters.hairpinned),
+        ("filtered", counters.filtered),
+        ("no mapping", counters.no_mapping),
+        ("clashes", counters.clashed),
+        ("deaf", counters.deaf),
+        ("table full", counters.table_full),
+        ("no port", counters.no_port),
+        ("no hairpin", counters.no_hairpin),
+        ("astray", counters.astray),
+    ];
+    append(&mut line, &rest);
+    line
+}
+
+fn append(line: &mut String, counts: &[(&str, u64)]) {
+    for (name, count) in counts.iter().filter(|(_, count)| *count > 0) {
         line.push_str(&format!(", {name} {count}"));
     }
-    line
 }

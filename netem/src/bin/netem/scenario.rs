@@ -3,12 +3,14 @@
 use crate::args::{HostOptions, RunOptions};
 use crate::failure::{Context, Failure};
 use clap::Parser;
-use netem::Link;
+use netem::{Behaviour, Link};
 use std::net::Ipv4Addr;
 
 /// A scenario: a list of hosts around one core.
 #[derive(Debug)]
 pub(crate) struct Scenario {
+    /// With what the names of the namespaces begin, after netem's own prefix: two worlds of one process must differ.
+    pub(crate) label: String,
     pub(crate) hosts: Vec<Host>,
     pub(crate) seed: u64,
 }
@@ -17,8 +19,10 @@ pub(crate) struct Scenario {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) name: String,
-    /// One or more, in 192.0.2.0/24 (TEST-NET-1, RFC 5737).
+    /// One or more, in 192.0.2.0/24 (TEST-NET-1, RFC 5737): as the world sees it.
     pub(crate) addresses: Vec<Ipv4Addr>,
+    /// What it is behind, the innermost first. Then it has one address.
+    pub(crate) nats: Vec<Behaviour>,
     pub(crate) up: Link,
     pub(crate) down: Link,
     pub(crate) task: Option<Task>,
@@ -31,6 +35,24 @@ pub(crate) struct Task {
     pub(crate) command: Vec<String>,
     /// Whether it is ended when the others have ended, instead of being waited for.
     pub(crate) serves: bool,
+}
+
+impl Host {
+    /// The addresses of its device.
+    pub(crate) fn inside_addresses(&self) -> Vec<Ipv4Addr> {
+        match self.addresses.first() {
+            Some(public) if !self.nats.is_empty() => vec![Ipv4Addr::new(10, public.octets()[3], 0, 2)],
+            _ => self.addresses.clone(),
+        }
+    }
+
+    /// The outside address of each NAT. Those that are behind another have theirs out of what RFC 6598 sets aside for that.
+    pub(crate) fn outside_addresses(&self) -> Vec<Ipv4Addr> {
+        let Some(public) = self.addresses.first() else { return Vec::new() };
+        let middle = (1..self.nats.len())
+            .map(|level| Ipv4Addr::new(100, 64, public.octets()[3], u8::try_from(level).unwrap_or(u8::MAX)));
+        middle.chain((!self.nats.is_empty()).then_some(*public)).collect()
+    }
 }
 
 /// Characters in a host's name, at most: with the prefix it is the name of a namespace, which is a file name.
@@ -50,7 +72,7 @@ impl Scenario {
             }
             None => near_and_far(options),
         };
-        Ok(Self { hosts, seed: options.seed })
+        Ok(Self { label: String::new(), hosts, seed: options.seed })
     }
 }
 
@@ -59,6 +81,7 @@ fn near_and_far(options: &RunOptions) -> Vec<Host> {
     let near = Host {
         name: "near".into(),
         addresses: vec![Ipv4Addr::new(a, b, c, 1)],
+        nats: options.nat.iter().map(|nat| nat.behaviour()).collect(),
         up: options.link.up(),
         down: options.link.down(),
         task: Some(Task { command: options.command.clone(), serves: false }),
@@ -66,6 +89,7 @@ fn near_and_far(options: &RunOptions) -> Vec<Host> {
     let far = Host {
         name: "far".into(),
         addresses: vec![Ipv4Addr::new(a, b, c, 2)],
+        nats: Vec::new(),
         up: Link::default(),
         down: Link::default(),
         task: options.far.as_deref().map(|command| Task { command: shell(command), serves: true }),
@@ -103,6 +127,7 @@ fn parse(text: &str) -> Result<Vec<Host>, String> {
             up: options.link.up(),
             down: options.link.down(),
             task: command.map(|command| Task { command: shell(command), serves: options.serve }),
+            nats: options.nat.iter().map(|nat| nat.behaviour()).collect(),
             name: options.name,
             addresses,
         });
@@ -110,7 +135,8 @@ fn parse(text: &str) -> Result<Vec<Host>, String> {
     if hosts.is_empty() { Err("no host".into()) } else { Ok(hosts) }
 }
 
-fn shell(command: &str) -> Vec<String> {
+/// As a shell runs it.
+pub(crate) fn shell(command: &str) -> Vec<String> {
     ["sh", "-c", command].map(String::from).to_vec()
 }
 
@@ -139,6 +165,18 @@ mod tests {
         // The profile's rates, and what overrides the profile.
         assert_eq!((hosts[1].up.rate, hosts[1].down.rate), (Some(1_000_000), Some(16_000_000)));
         assert_eq!(hosts[1].up.delay, Duration::from_millis(30));
+    }
+
+    #[test]
+    fn behind_two_nats_a_host_has_a_private_address_and_only_the_outer_one_is_public() {
+        let hosts = parse("open\nhome --nat port-restricted --nat cgnat").unwrap();
+        let text = |addresses: Vec<Ipv4Addr>| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!(text(hosts[1].inside_addresses()), "10.2.0.2");
+        assert_eq!(text(hosts[1].outside_addresses()), "100.64.2.1 192.0.2.2");
+        assert_eq!(
+            (text(hosts[0].inside_addresses()), text(hosts[0].outside_addresses())),
+            ("192.0.2.1".into(), String::new())
+        );
     }
 
     #[test]

@@ -54,7 +54,16 @@ pub(crate) fn queue(text: &str) -> Result<Queue, String> {
         "B" => Ok(Queue::Bytes(number as usize)),
         "kB" => Ok(Queue::Bytes((number * 1e3) as usize)),
         "MB" => Ok(Queue::Bytes((number * 1e6) as usize)),
-        _ => Err("a queue is a number and p (packets), B, kB or MB".into()),
+        "us" | "ms" | "s" => time(text).map(Queue::Time),
+        _ => Err("a queue is a number and p (packets), B, kB, MB, us, ms or s".into()),
+    }
+}
+
+/// Packets in a row.
+pub(crate) fn burst(text: &str) -> Result<f64, String> {
+    match split(text)? {
+        (packets, "") if (1.0..=1e6).contains(&packets) => Ok(packets),
+        _ => Err("a burst is a number of packets, 1 or more".into()),
     }
 }
 
@@ -77,6 +86,8 @@ mod tests {
         assert_eq!(probability("2%"), Ok(0.02));
         assert_eq!(queue("25p"), Ok(Queue::Packets(25)));
         assert_eq!(queue("64kB"), Ok(Queue::Bytes(64_000)));
+        assert_eq!(queue("100ms"), Ok(Queue::Time(Duration::from_millis(100))));
+        assert_eq!(burst("4"), Ok(4.0));
         let expected = Reordering { probability: 0.01, hold: Duration::from_millis(10) };
         assert_eq!(reordering("1%:10ms"), Ok(expected));
     }
@@ -90,6 +101,6 @@ mod tests {
             assert!(time(refused).is_err(), "{refused}");
         }
         assert!(probability("101%").is_err() && probability("0.5").is_err());
-        assert!(queue("25").is_err() && reordering("1%").is_err());
+        assert!(queue("25").is_err() && burst("0").is_err() && reordering("1%").is_err());
     }
 }

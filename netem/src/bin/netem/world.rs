@@ -6,7 +6,7 @@ use crate::namespace::Namespace;
 use crate::scenario::{Host, Scenario, Task};
 use crate::signals::Signals;
 use core::time::Duration;
-use netem::Pipe;
+use netem::{Nat, Pipe};
 use std::fmt::Write;
 use std::io;
 use std::net::Ipv4Addr;
@@ -26,32 +26,49 @@ const DEVICE_QUEUE: u32 = 10_000;
 /// Hosts that can run commands.
 pub(crate) struct World {
     /// Before the carrier, so that what still runs is ended while packets still pass.
-    hosts: Vec<Place>,
+    pub(crate) hosts: Vec<Place>,
     carrying: Option<Carrying>,
 }
 
 /// A host that exists.
-struct Place {
-    name: String,
-    addresses: Vec<Ipv4Addr>,
-    namespace: Namespace,
+pub(crate) struct Place {
+    pub(crate) name: String,
+    /// Of its device.
+    pub(crate) addresses: Vec<Ipv4Addr>,
+    pub(crate) namespace: Namespace,
+}
+
+impl Place {
+    /// With a namespace whose name begins with `label`.
+    pub(crate) fn create(label: &str, name: &str, addresses: Vec<Ipv4Addr>) -> Result<Self, Failure> {
+        let namespace = Namespace::create(&format!("{label}{name}"))?;
+        Ok(Self { name: name.into(), addresses, namespace })
+    }
 }
 
 impl World {
+    /// Nothing yet.
+    pub(crate) const fn empty() -> Self {
+        Self { hosts: Vec::new(), carrying: None }
+    }
+
     /// Makes it all, unless a signal asks to end.
     pub(crate) fn build(scenario: Scenario, signals: &Signals) -> Result<Self, Failure> {
-        let mut world = Self { hosts: Vec::new(), carrying: None };
+        let mut world = Self::empty();
         let mut ports = Vec::new();
         for (index, host) in scenario.hosts.into_iter().enumerate() {
             if signals.ending().is_some() {
                 return Err(Failure::new("interrupted"));
             }
-            let namespace = Namespace::create(&host.name)?;
-            let device = device(&namespace, &host)?;
-            // Dice of its own for each link.
-            let seed = scenario.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(index as u64 * 2);
-            world.hosts.push(Place { name: host.name.clone(), addresses: host.addresses.clone(), namespace });
+            let place = Place::create(&scenario.label, &host.name, host.inside_addresses())?;
+            let device = device(&place, &host)?;
+            world.hosts.push(place);
+            // Dice of its own for each link and NAT.
+            let seed = scenario.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add((index as u64) << 16);
+            let nats = host.nats.iter().zip(host.outside_addresses()).zip(2..);
+            let nats = nats.map(|((nat, outside), n)| Nat::new(nat.clone(), outside.into(), seed.wrapping_add(n)));
             ports.push(Port {
+                nats: nats.collect(),
                 name: host.name,
                 device,
                 addresses: host.addresses,
@@ -63,12 +80,18 @@ impl World {
         Ok(world)
     }
 
-    /// Starts a command on a host, its input and output ours.
+    /// Starts what a host is to run, its input and output ours.
     pub(crate) fn start(&self, host: &str, task: &Task) -> Result<Child, Failure> {
-        let place = self.place(host)?;
         let (program, arguments) = task.command.split_first().ok_or_else(|| Failure::new("no command"))?;
         let mut command = Command::new(program);
-        command.args(arguments).env("NETEM_HOST", host);
+        command.args(arguments);
+        self.spawn(host, command)
+    }
+
+    /// Starts a command on a host.
+    pub(crate) fn spawn(&self, host: &str, mut command: Command) -> Result<Child, Failure> {
+        let place = self.place(host)?;
+        command.env("NETEM_HOST", host);
         for place in &self.hosts {
             if let Some(address) = place.addresses.first() {
                 let variable = format!("NETEM_{}", place.name.to_uppercase().replace('-', "_"));
@@ -76,7 +99,10 @@ impl World {
             }
         }
         place.namespace.inside(|| {
-            command.spawn().map_err(|error| io::Error::new(error.kind(), format!("cannot run `{program}`: {error}")))
+            let started = command.spawn();
+            started.map_err(|error| {
+                io::Error::other(format!("cannot run {}: {error}", command.get_program().to_string_lossy()))
+            })
         })
     }
 
@@ -93,38 +119,41 @@ impl World {
         self.carrying.take().map_or_else(|| Ok(Report::default()), Carrying::stop)
     }
 
-    fn place(&self, host: &str) -> Result<&Place, Failure> {
+    /// The host of this name.
+    pub(crate) fn place(&self, host: &str) -> Result<&Place, Failure> {
         self.hosts.iter().find(|place| place.name == host).ok_or_else(|| Failure::new(format!("no host {host}")))
     }
 }
 
 /// The host's only way out.
-fn device(namespace: &Namespace, host: &Host) -> Result<SyncDevice, Failure> {
-    let device = namespace.inside(|| {
+fn device(place: &Place, host: &Host) -> Result<SyncDevice, Failure> {
+    let device = place.namespace.inside(|| {
         let device = DeviceBuilder::new().name(DEVICE).enable(false).build_sync()?;
         device.set_nonblocking(true)?;
         Ok(device)
     })?;
     let mtu = [host.up.mtu, host.down.mtu].into_iter().flatten().fold(MTU, usize::max).min(65_535);
     let mut lines = format!("link set {DEVICE} mtu {mtu} txqueuelen {DEVICE_QUEUE} up\n");
-    for address in &host.addresses {
+    for address in &place.addresses {
         writeln!(lines, "address add {address}/32 dev {DEVICE}").context(|| "cannot write".into())?;
     }
     writeln!(lines, "route add default dev {DEVICE}").context(|| "cannot write".into())?;
-    namespace.ip(&lines)?;
+    place.namespace.ip(&lines)?;
     Ok(device)
 }
 
-/// Waits until a command has a socket open, or has ended, or this much time has passed.
-pub(crate) fn wait_until_listening(child: &mut Child, signals: &Signals, at_most: Duration) {
+/// Waits until the namespace of a command has so many sockets open, or has ended, or this much time has passed.
+pub(crate) fn wait_until_listening(child: &mut Child, signals: &Signals, sockets: usize, at_most: Duration) {
     const LOOK: Duration = Duration::from_millis(5);
-    let has_socket = |protocol: &str| {
-        // One line of headings, then a line a socket of the namespace.
-        std::fs::read_to_string(format!("/proc/{}/net/{protocol}", child.id()))
-            .is_ok_and(|text| text.lines().count() > 1)
+    let id = child.id();
+    let open = |protocol: &str| {
+        // A line of headings, then a line a socket of the namespace.
+        let table = std::fs::read_to_string(format!("/proc/{id}/net/{protocol}")).unwrap_or_default();
+        table.lines().skip(1).count()
     };
     for _ in 0..at_most.as_millis() / LOOK.as_millis() {
-        if has_socket("udp") || has_socket("tcp") || signals.ending().is_some() {
+        let has_ended = !matches!(child.try_wait(), Ok(None));
+        if has_ended || open("udp") + open("tcp") >= sockets || signals.ending().is_some() {
             return;
         }
         signals.wait(LOOK);
