@@ -44,6 +44,9 @@ pub(crate) struct CheckOptions {
     /// The kernel's instead of ours
     #[arg(long)]
     pub(crate) kernel: bool,
+    /// Expect something wrong of one of them, to see that it is noticed
+    #[arg(long, hide = true)]
+    pub(crate) plant: bool,
 }
 
 #[derive(Debug, Args)]

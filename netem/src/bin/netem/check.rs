@@ -55,7 +55,10 @@ pub(crate) fn main(options: &CheckOptions) -> Result<ExitCode, Failure> {
     require_tools(options)?;
     privilege::ensure()?;
     let signals = Signals::take()?;
-    let cases = cases(options);
+    let mut cases = cases(options);
+    if let Some(case) = cases.first_mut().filter(|_| options.plant) {
+        case.expected = (Mapping::ByAddress, Filtering::ByAddress);
+    }
     // Each waits most of its time for packets that do not come.
     let found: Vec<Result<Found, Failure>> = std::thread::scope(|scope| {
         let threads: Vec<_> = cases

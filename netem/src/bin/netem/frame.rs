@@ -175,9 +175,14 @@ fn fold(mut sum: u64) -> u16 {
     u16::try_from(sum).unwrap_or(u16::MAX)
 }
 
+#[cfg(test)]
+fn bytes_of(frame: &Frame) -> Vec<u8> {
+    frame.slices().iter().flat_map(|slice| slice.to_vec()).collect()
+}
+
 /// A UDP packet as a kernel would send it.
 #[cfg(test)]
-pub(crate) fn datagram(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+fn datagram(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, UDP, 0, 0];
     bytes.extend(from.ip().octets());
     bytes.extend(to.ip().octets());
@@ -187,7 +192,7 @@ pub(crate) fn datagram(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> 
     bytes[2..4].copy_from_slice(&size.to_be_bytes());
     let mut frame = Frame::parse(&bytes).unwrap();
     frame.seal();
-    frame.slices().concat()
+    bytes_of(&frame)
 }
 
 #[cfg(test)]
@@ -223,7 +228,7 @@ mod tests {
         packet.from = address("192.0.2.7:7").into();
         packet.bytes.push(b'!');
         assert!(frame.set_datagram(packet.clone()));
-        let bytes = frame.slices().concat();
+        let bytes = bytes_of(&frame);
         assert!(is_sound(&bytes));
         assert_eq!(Frame::parse(&bytes).unwrap().take_datagram(), Some(packet));
     }
@@ -235,7 +240,7 @@ mod tests {
         let mut frame = Frame::parse(&bytes).unwrap();
         assert_eq!(frame.ecn(), Ecn::Ect0);
         frame.mark();
-        let bytes = frame.slices().concat();
+        let bytes = bytes_of(&frame);
         assert_eq!(bytes[1], 0b1010_1011);
         assert!(is_sound(&bytes));
     }
@@ -246,7 +251,7 @@ mod tests {
         bytes[6] = 0x20;
         let mut frame = Frame::parse(&bytes).unwrap();
         assert_eq!((frame.payload.len(), frame.take_datagram()), (24, None));
-        assert_eq!(frame.slices().concat(), bytes);
+        assert_eq!(bytes_of(&frame), bytes);
         bytes[6] = 0;
         bytes[9] = 50;
         assert_eq!(Frame::parse(&bytes).unwrap().take_datagram(), None);
@@ -263,10 +268,10 @@ mod tests {
                 bytes[9] = [ICMP, TCP, UDP][usize::from(bytes[10]) % 3];
             }
             if let Some(mut frame) = Frame::parse(&bytes) {
-                prop_assert!(bytes.starts_with(&frame.slices().concat()));
+                prop_assert!(bytes.starts_with(&bytes_of(&frame)));
                 frame.payload.extend([1, 2, 3]);
                 frame.seal();
-                prop_assert!(Frame::parse(&frame.slices().concat()).is_some());
+                prop_assert!(Frame::parse(&bytes_of(&frame)).is_some());
                 frame.take_datagram();
             }
         }
