@@ -1,19 +1,24 @@
 //! A network in a box, in virtual time.
 //!
 //! The promise: whatever speaks datagrams can be run here, a thousand hosts in one process, over links that lose, delay, reorder,
-//! duplicate and damage; and the same seed gives the same run, packet for packet.
+//! duplicate and damage, and behind NATs of every kind; and the same seed gives the same run, packet for packet.
 //!
 //! ```text
-//!   Host ──poll_transmit──▶ Network ──▶ link from → to ──▶ Network ──handle_datagram──▶ Host
-//!                              │         queue, rate, delay, loss, …        │
-//!                              └── one heap of events, by (time, sequence) ─┘
+//!   Host ──poll_transmit──▶ Network ──▶ link ──▶ NAT ──▶ link ──▶ NAT ──▶ link ──▶ Network ──handle_packet──▶ Host
+//!                              │         queue, rate,     mapping,                    │
+//!                              │         delay, loss, …   filter                      │
+//!                              └──────── one heap of events, by (time, sequence) ─────┘
 //! ```
 //!
-//! Reading order: [`Link`] (what a path does to packets), [`Profile`] (paths as they are found at home), [`Network`] (hosts, clock,
-//! faults), `pipe` (how one link decides).
+//! Reading order: [`Link`] (what a path does to packets), [`Profile`] (paths as they are found at home), [`Pipe`] (one link at work),
+//! [`Behaviour`] (what a NAT is), [`Nat`] (one at work), [`direct_path_possible`] (whether two hosts behind NATs can talk),
+//! [`Network`] (hosts, links, NATs, clock), [`Fault`] and [`Script`] (what can go wrong, by name).
 //!
 //! Nothing here knows what the datagrams mean. Time is a [`Duration`](core::time::Duration) since the run began; it moves only
-//! from event to event, so that an hour without packets costs nothing.
+//! from event to event, so that an hour without packets costs nothing. [`Pipe`] and [`Nat`] are values that need no network:
+//! whoever has packets and a clock can ask them what happens.
+//!
+//! Left out: TCP and ICMP at NATs, fragments, routes that differ from packet to packet, links that several paths share.
 //!
 //! ```
 //! use core::time::Duration;
@@ -55,8 +60,11 @@ mod pipe;
 mod profile;
 
 pub use link::{GilbertElliott, Link, Loss, Mask, Queue, Reordering};
-pub use nat::{Behaviour, FIRST_PORT, Filtering, Mapping, Nat, NatCounters, PORTS, Ports, Refresh, Refused};
-pub use network::{Host, Network, SOCKET_BUFFER, Verdict};
+pub use nat::{
+    Behaviour, FIRST_PORT, Filtering, GUESSING_LIMIT, Mapping, Nat, NatCounters, PORTS, Ports, Possible, Refresh,
+    Refused, direct_path_possible,
+};
+pub use network::{Fault, Host, NatId, Network, SOCKET_BUFFER, Script, Site, Verdict};
 pub use packet::{Ecn, Packet};
 pub use pipe::{Arrivals, Counters, Drops, Pipe};
 pub use profile::Profile;

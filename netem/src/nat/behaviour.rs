@@ -3,6 +3,19 @@
 use core::time::Duration;
 
 /// How a NAT behaves. [`Behaviour::default`] is the kindest one that still is a NAT: a full cone.
+///
+/// | kind | mapping | filtering | ports | lifetime, refreshed | besides |
+/// |---|---|---|---|---|---|
+/// | [`full_cone`](Self::full_cone) | independent | independent | kept | 120 s, outbound | |
+/// | [`restricted`](Self::restricted) | independent | address | kept | 120 s, outbound | |
+/// | [`port_restricted`](Self::port_restricted) | independent | address and port | kept | 120 s, outbound | |
+/// | [`symmetric`](Self::symmetric) | address and port | address and port | random, any | 120 s, outbound | |
+/// | [`symmetric_sequential`](Self::symmetric_sequential) | address and port | address and port | the next | 120 s, outbound | two flows of others a second |
+/// | [`linux`](Self::linux) | independent | address and port | kept | 120 s, both ways | clash |
+/// | [`cgnat`](Self::cgnat) | independent | address and port | random, 2048 | 120 s, outbound | hairpin, 2048 entries |
+/// | [`mobile`](Self::mobile) | address and port | address and port | random, any | 30 s, outbound | |
+///
+/// Where the last column is silent: no hairpin, no clash, 65,536 entries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Behaviour {
     /// When two packets from one inside address and port leave from the same outside port (RFC 4787 §4.1).
@@ -84,6 +97,9 @@ pub enum Refresh {
     Both,
 }
 
+/// A name, and what makes a behaviour of that kind.
+type Kind = (&'static str, fn() -> Behaviour);
+
 impl Default for Behaviour {
     fn default() -> Self {
         Self {
@@ -101,6 +117,23 @@ impl Default for Behaviour {
 }
 
 impl Behaviour {
+    /// The kinds below by name, for programs that are told one.
+    pub const KINDS: [Kind; 8] = [
+        ("full-cone", Self::full_cone),
+        ("restricted", Self::restricted),
+        ("port-restricted", Self::port_restricted),
+        ("symmetric", Self::symmetric),
+        ("symmetric-sequential", Self::symmetric_sequential),
+        ("linux", Self::linux),
+        ("cgnat", Self::cgnat),
+        ("mobile", Self::mobile),
+    ];
+
+    /// The kind of this name in [`KINDS`](Self::KINDS).
+    pub fn named(name: &str) -> Option<Self> {
+        Self::KINDS.iter().find(|(kind, _)| *kind == name).map(|(_, make)| make())
+    }
+
     /// Independent mapping, whoever knows the port may come in ("full cone", RFC 3489 §5).
     pub fn full_cone() -> Self {
         Self::default()
@@ -146,5 +179,19 @@ impl Behaviour {
     /// A mobile network at its worst: symmetric, any port, forgotten after 30 s without a packet from inside.
     pub fn mobile() -> Self {
         Self { lifetime: Duration::from_secs(30), ..Self::symmetric() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_by_its_name_and_no_two_are_the_same() {
+        let kinds = Behaviour::KINDS.map(|(name, make)| (Behaviour::named(name).unwrap(), make()));
+        assert!(kinds.iter().all(|(found, made)| found == made));
+        let differ = |at: usize| kinds[at + 1..].iter().all(|(other, _)| *other != kinds[at].0);
+        assert!((0..kinds.len()).all(differ));
+        assert_eq!(Behaviour::named("cone"), None);
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::talker::{address, numbers, talk, times, two};
 use core::time::Duration;
-use netem::{Ecn, GilbertElliott, Link, Loss, Mask, Packet, Pipe, Profile, Queue, Reordering};
+use netem::{Ecn, GilbertElliott, Host, Link, Loss, Mask, Network, Packet, Pipe, Profile, Queue, Reordering};
+use std::net::SocketAddr;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -269,4 +270,38 @@ fn one_way_can_be_bad_while_the_other_is_perfect() {
     assert!(there.too_large == 100 && (30..70).contains(&there.loss), "{there:?}");
     assert_eq!(network.counters(address(2), address(1)).delivered, 200);
     assert!(network.host(address(1)).unwrap().heard.iter().all(|(at, _)| *at == Duration::ZERO));
+}
+
+/// A host that reads ECN bits.
+#[derive(Default)]
+struct Reader(Vec<Ecn>, Vec<Packet>);
+
+impl Host for Reader {
+    fn handle_datagram(&mut self, _: Duration, _: SocketAddr, _: SocketAddr, _: &mut [u8]) {
+        unreachable!("it is given the packet");
+    }
+    fn handle_packet(&mut self, _: Duration, packet: &mut Packet) {
+        self.0.push(packet.ecn);
+    }
+    fn handle_timeout(&mut self, _: Duration) {}
+    fn poll_transmit(&mut self, _: Duration) -> Option<Packet> {
+        self.1.pop()
+    }
+    fn poll_timeout(&self) -> Option<Duration> {
+        None
+    }
+}
+
+#[test]
+fn ecn_bits_travel_with_the_packet_and_come_out_marked() {
+    let link = Link { rate: Some(8_000_000), mark_after: Some(MS / 2), ..Link::default() };
+    let mut network = Network::new(1, link);
+    network.add(address(2), Reader::default());
+    let packets = [Ecn::Ect0, Ecn::NotCapable, Ecn::Ect1, Ecn::Ect0];
+    let packets = packets.map(|ecn| Packet { ecn, ..Packet::new(address(1), address(2), vec![0; 972]) });
+    network.add(address(1), Reader(Vec::new(), packets.into()));
+    network.run_for(Duration::from_secs(1));
+    // The last one leaves first, and does not wait.
+    assert_eq!(network.host(address(2)).unwrap().0, [Ecn::Ect0, Ecn::Ce, Ecn::NotCapable, Ecn::Ce]);
+    assert_eq!(network.total().marked, 2);
 }

@@ -5,4 +5,7 @@
 mod faults;
 mod links;
 mod nats;
+mod punching;
+mod script;
 mod talker;
+mod topology;

@@ -11,6 +11,12 @@ pub(crate) struct Talker {
     pub(crate) to_say: VecDeque<Packet>,
     /// When each datagram came, and what it was.
     pub(crate) heard: Vec<(Duration, Vec<u8>)>,
+    /// From where each came.
+    pub(crate) heard_from: Vec<SocketAddr>,
+    /// Whether to send back what comes.
+    pub(crate) echoes: bool,
+    /// Where it was moved to.
+    pub(crate) moves: Vec<SocketAddr>,
     /// When to be woken, the earliest first.
     pub(crate) alarms: VecDeque<Duration>,
     /// When it was woken.
@@ -20,8 +26,12 @@ pub(crate) struct Talker {
 }
 
 impl Host for Talker {
-    fn handle_datagram(&mut self, now: Duration, _: SocketAddr, _: SocketAddr, bytes: &mut [u8]) {
+    fn handle_datagram(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: &mut [u8]) {
         self.heard.push((now, bytes.to_vec()));
+        self.heard_from.push(from);
+        if self.echoes {
+            self.to_say.push_back(Packet::new(to, from, bytes.to_vec()));
+        }
     }
 
     fn handle_timeout(&mut self, now: Duration) {
@@ -40,10 +50,19 @@ impl Host for Talker {
     fn handle_unreachable(&mut self, _: Duration, to: SocketAddr) {
         self.unreachable.push(to);
     }
+
+    fn handle_move(&mut self, _: Duration, _: SocketAddr, to: SocketAddr) {
+        self.moves.push(to);
+    }
 }
 
 pub(crate) fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, last], 5000))
+}
+
+/// A talker that sends everything back.
+pub(crate) fn echo() -> Talker {
+    Talker { echoes: true, ..Talker::default() }
 }
 
 /// Two talkers at addresses 1 and 2, with such links between them.
