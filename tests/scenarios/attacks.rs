@@ -69,7 +69,7 @@ fn forged(alone: bool) -> Result<(Duration, String), String> {
             let length = bytes.len();
             bytes.extend_from_slice(&packet.bytes[length..]);
             for from in [CLIENT, STRANGER] {
-                writer.borrow_mut().push(Packet { from, to: SERVER, bytes: bytes.clone() });
+                writer.borrow_mut().push(Packet::new(from, SERVER, bytes.clone()));
             }
         }
         if alone { Verdict::Drop } else { Verdict::Pass }

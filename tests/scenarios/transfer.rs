@@ -4,7 +4,7 @@ use crate::course::{Course, Way, base_link, bytes, goodput};
 use crate::pair::{CLIENT, MS, Pair, Plan, SERVER, secs};
 use crate::scenario::{Scenario, Share, Tally};
 use anjer::time::Duration;
-use netem::{Link, Queue, Reordering, Verdict};
+use netem::{Link, Loss, Queue, Reordering, Verdict};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -12,10 +12,11 @@ const SIZE: usize = 100_000_000;
 /// Half a day: slow is not what is judged here.
 const PATIENCE: Duration = secs(12 * 3600);
 
-pub(crate) const SCENARIOS: [Scenario; 7] = [
+pub(crate) const SCENARIOS: [Scenario; 8] = [
     row("2 % lost, 10 % reordered, 5 % doubled, 1 % damaged", |_| impaired(0.02)),
     row("5 % lost, 10 % reordered, 5 % doubled, 1 % damaged", |_| impaired(0.05)),
     row("10 % lost, 10 % reordered, 5 % doubled, 1 % damaged", |_| impaired(0.10)),
+    row("5 % lost, in bursts of 10 on the average", |_| gilbert()),
     row("bursts to 200 packets", |_| bursts(&fast_link(), 5000, 150)),
     row("bursts as long as 200 packets take", |_| bursts(&base_link(), 1000, 30)),
     Scenario::planted("transfer", "a byte is changed after the checks", "the byte at 700000 differs", |_| {
@@ -57,6 +58,22 @@ fn impaired(loss: f64) -> Tally {
             return Err(format!("the link did not do what it should: {there:?}"));
         }
         Ok((took, format!("{:.2} Mbit/s", goodput(SIZE, took))))
+    }))
+}
+
+/// Bursts of the usual model, whose length knows no bound and no time.
+fn gilbert() -> Tally {
+    let link = Link { loss: Loss::bursts(0.05, 10.0), ..base_link() };
+    let mut course = Course::new(Plan { seed: 13, link, ..Plan::default() });
+    let sent = bytes(4, SIZE);
+    let took = course.carry(Way::Up, sent.clone(), sent, PATIENCE, |_, _| Ok(()));
+    let there = course.pair.network.counters(CLIENT, SERVER);
+    Tally::one(took.and_then(|took| {
+        let lost = 100.0 * there.dropped.loss as f64 / there.sent as f64;
+        if !(3.0..7.0).contains(&lost) {
+            return Err(format!("{lost} % lost: {there:?}"));
+        }
+        Ok((took, format!("{:.2} Mbit/s, {lost:.1} % lost", goodput(SIZE, took))))
     }))
 }
 
