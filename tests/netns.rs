@@ -77,15 +77,15 @@ fn text(bytes: &[u8]) -> String {
 /// Every byte arrives although one packet in fifty is lost each way; the receiver's device saw all of them, and the link says what it
 /// took away.
 #[test]
-fn four_megabytes_pass_a_link_that_loses_two_per_cent() {
-    const BYTES: u64 = 4_000_000;
-    let Some(program) = netem("four_megabytes_pass_a_link_that_loses_two_per_cent") else { return };
+fn two_megabytes_pass_a_link_that_loses_two_per_cent() {
+    const BYTES: u64 = 2_000_000;
+    let Some(program) = netem("two_megabytes_pass_a_link_that_loses_two_per_cent") else { return };
     let (output, report) = send(&program, &["--delay", "20ms", "--loss", "2%", "--rate", "100mbit"], BYTES);
     let said = text(&output.stderr);
     let sent = count(&said, "near up", "sent");
     let lost = count(&said, "near up", "lost");
-    // Some 3000 full packets: 60 losses on average, and 20 are five standard deviations away.
-    assert!((20..sent / 20).contains(&lost), "{said}");
+    // Some 1400 full packets: 28 losses on average, and 5 are more than four standard deviations away.
+    assert!((5..sent / 20).contains(&lost), "{said}");
     let arrived =
         said.lines().find_map(|line| line.strip_prefix("netem: far down: ")?.split_once("delivered ")).unwrap().1;
     let arrived: u64 = arrived.split_once('(').unwrap().1.split_once(' ').unwrap().0.parse().unwrap();
@@ -117,7 +117,7 @@ impl Drop for Server {
 
 /// Two processes and the kernel's loopback between them: no model at all.
 #[test]
-fn sixty_four_megabytes_pass_real_loopback_sockets() {
+fn sixty_two_megabytes_pass_real_loopback_sockets() {
     const BYTES: u64 = 64 << 20;
     let mut command = Command::new(MRT_PERF);
     command.args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
