@@ -4,7 +4,12 @@
 //! Where namespaces or devices cannot be made, a test says SKIPPED and why; with `ANJER_REQUIRE_PRIVILEGED=1` it fails.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
