@@ -122,7 +122,7 @@ impl Drop for Server {
 
 /// Two processes and the kernel's loopback between them: no model at all.
 #[test]
-fn sixty_two_megabytes_pass_real_loopback_sockets() {
+fn sixty_four_megabytes_pass_real_loopback_sockets() {
     const BYTES: u64 = 64 << 20;
     let mut command = Command::new(MRT_PERF);
     command.args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
