@@ -1,11 +1,11 @@
 //! The command line.
 
 use crate::kernel;
-use crate::nat::NatName;
+use crate::nat;
 use crate::units;
 use clap::{Args, Parser, ValueEnum};
 use core::time::Duration;
-use netem::{Link, Loss, Profile, Queue, Reordering};
+use netem::{Behaviour, Link, Loss, Profile, Queue, Reordering};
 use std::path::PathBuf;
 
 /// A network in a box, for real programs: namespaces with links between them that delay, lose, limit and damage.
@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Subcommand {
     /// Run commands on hosts with links between them
-    Run(RunOptions),
+    Run(Box<RunOptions>),
     /// Run commands on both sides of a NAT of the kernel
     KernelNat(KernelOptions),
     /// Prove by a STUN client what each NAT is
@@ -64,8 +64,8 @@ pub(crate) struct RunOptions {
     #[command(flatten)]
     pub(crate) link: LinkOptions,
     /// What the near host is behind; the innermost first
-    #[arg(long, value_name = "KIND", value_enum)]
-    pub(crate) nat: Vec<NatName>,
+    #[arg(long, value_name = "KIND", value_parser = nat::kind)]
+    pub(crate) nat: Vec<Behaviour>,
     /// What runs on the near host (192.0.2.1)
     #[arg(last = true, value_name = "COMMAND", required_unless_present = "scenario")]
     pub(crate) command: Vec<String>,
@@ -80,8 +80,8 @@ pub(crate) struct HostOptions {
     #[command(flatten)]
     pub(crate) link: LinkOptions,
     /// What it is behind; the innermost first
-    #[arg(long, value_name = "KIND", value_enum, conflicts_with = "addresses")]
-    pub(crate) nat: Vec<NatName>,
+    #[arg(long, value_name = "KIND", value_parser = nat::kind, conflicts_with = "addresses")]
+    pub(crate) nat: Vec<Behaviour>,
     /// How many addresses it has
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) addresses: u8,

@@ -115,20 +115,19 @@ fn cases(options: &CheckOptions) -> Vec<Case> {
         expected: (behaviour.mapping, behaviour.filtering),
         subject: Subject::Ours(behaviour),
     };
-    let kernel =
-        |kind: &kernel::Kind| Case { name: name_of(kind), expected: kind.is(), subject: Subject::Kernel(*kind) };
+    let kernel = |kind: &kernel::Kind| Case {
+        name: kind.to_possible_value().map_or_else(String::new, |value| value.get_name().into()),
+        expected: kind.is(),
+        subject: Subject::Kernel(*kind),
+    };
     if options.kernel {
         return kernel::Kind::value_variants().iter().map(kernel).collect();
     }
     let types = nat::every_type().enumerate().map(|(n, (mapping, filtering))| {
         ours(format!("type {}", n + 1), Behaviour { mapping, filtering, ..Behaviour::default() })
     });
-    let named = nat::NatName::value_variants().iter().map(|nat| ours(name_of(nat), nat.behaviour()));
+    let named = Behaviour::KINDS.iter().map(|(name, make)| ours((*name).into(), make()));
     types.chain(named).collect()
-}
-
-fn name_of(value: &impl ValueEnum) -> String {
-    value.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
 }
 
 /// A home behind a NAT, and a server with two addresses.

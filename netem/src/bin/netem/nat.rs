@@ -1,42 +1,10 @@
-//! The library's NATs by name.
+//! The library's NATs, as they are asked for.
 
-use clap::ValueEnum;
 use netem::{Behaviour, Filtering, Mapping};
 
-/// Kinds that are found in the field; the library says what each is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NatName {
-    /// Whoever knows the port may come in
-    FullCone,
-    /// Only addresses that were sent to
-    Restricted,
-    /// Only addresses and ports that were sent to: most routers at home
-    PortRestricted,
-    /// Another random port for each remote
-    Symmetric,
-    /// The same, ports counted up, with other users
-    SymmetricSequential,
-    /// `masquerade`, with conntrack's clash
-    Linux,
-    /// A provider's, for many homes
-    Cgnat,
-    /// A mobile network at its worst
-    Mobile,
-}
-
-impl NatName {
-    pub(crate) fn behaviour(self) -> Behaviour {
-        match self {
-            Self::FullCone => Behaviour::full_cone(),
-            Self::Restricted => Behaviour::restricted(),
-            Self::PortRestricted => Behaviour::port_restricted(),
-            Self::Symmetric => Behaviour::symmetric(),
-            Self::SymmetricSequential => Behaviour::symmetric_sequential(),
-            Self::Linux => Behaviour::linux(),
-            Self::Cgnat => Behaviour::cgnat(),
-            Self::Mobile => Behaviour::mobile(),
-        }
-    }
+/// The kind of this name.
+pub(crate) fn kind(name: &str) -> Result<Behaviour, String> {
+    Behaviour::named(name).ok_or_else(|| format!("the kinds are {}", Behaviour::KINDS.map(|(name, _)| name).join(", ")))
 }
 
 /// Every mapping with every filtering: nine.
@@ -44,4 +12,15 @@ pub(crate) fn every_type() -> impl Iterator<Item = (Mapping, Filtering)> {
     let mappings = [Mapping::Independent, Mapping::ByAddress, Mapping::ByAddressAndPort];
     let filterings = [Filtering::Independent, Filtering::ByAddress, Filtering::ByAddressAndPort];
     mappings.into_iter().flat_map(move |mapping| filterings.into_iter().map(move |filtering| (mapping, filtering)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_known_by_its_name_and_the_others_are_listed() {
+        assert_eq!(kind("symmetric"), Ok(Behaviour::symmetric()));
+        assert!(kind("cone").is_err_and(|error| error.contains("port-restricted")));
+    }
 }

@@ -81,7 +81,7 @@ fn near_and_far(options: &RunOptions) -> Vec<Host> {
     let near = Host {
         name: "near".into(),
         addresses: vec![Ipv4Addr::new(a, b, c, 1)],
-        nats: options.nat.iter().map(|nat| nat.behaviour()).collect(),
+        nats: options.nat.clone(),
         up: options.link.up(),
         down: options.link.down(),
         task: Some(Task { command: options.command.clone(), serves: false }),
@@ -127,7 +127,7 @@ fn parse(text: &str) -> Result<Vec<Host>, String> {
             up: options.link.up(),
             down: options.link.down(),
             task: command.map(|command| Task { command: shell(command), serves: options.serve }),
-            nats: options.nat.iter().map(|nat| nat.behaviour()).collect(),
+            nats: options.nat.clone(),
             name: options.name,
             addresses,
         });
