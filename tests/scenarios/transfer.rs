@@ -12,10 +12,13 @@ const SIZE: usize = 100_000_000;
 /// Half a day: slow is not what is judged here.
 const PATIENCE: Duration = secs(12 * 3600);
 
-pub(crate) const SCENARIOS: [Scenario; 8] = [
+pub(crate) const SCENARIOS: [Scenario; 11] = [
     row("2 % lost, 10 % reordered, 5 % doubled, 1 % damaged", |_| impaired(0.02)),
     row("5 % lost, 10 % reordered, 5 % doubled, 1 % damaged", |_| impaired(0.05)),
     row("10 % lost, 10 % reordered, 5 % doubled, 1 % damaged", |_| impaired(0.10)),
+    row("2 % damaged", |_| damaged(0.02)),
+    row("5 % damaged", |_| damaged(0.05)),
+    row("10 % damaged", |_| damaged(0.10)),
     row("5 % lost, in bursts of 10 on the average", |_| gilbert()),
     row("bursts to 200 packets", |_| bursts(&fast_link(), 5000, 150)),
     row("bursts as long as 200 packets take", |_| bursts(&base_link(), 1000, 30)),
@@ -55,6 +58,22 @@ fn impaired(loss: f64) -> Tally {
     Tally::one(took.and_then(|took| {
         let lost = there.dropped.loss as f64 / there.sent as f64;
         if !exercised || (lost - loss).abs() > 0.1 * loss {
+            return Err(format!("the link did not do what it should: {there:?}"));
+        }
+        Ok((took, format!("{:.2} Mbit/s", goodput(SIZE, took))))
+    }))
+}
+
+/// Bits flip, ends are cut off or grow, and the UDP checksum does not notice.
+fn damaged(share: f64) -> Tally {
+    let link = Link { corruption: share, ..base_link() };
+    let mut course = Course::new(Plan { seed: 11, link, ..Plan::default() });
+    let sent = bytes(3, SIZE);
+    let took = course.carry(Way::Up, sent.clone(), sent, PATIENCE, |_, _| Ok(()));
+    let there = course.pair.network.counters(CLIENT, SERVER);
+    Tally::one(took.and_then(|took| {
+        let damaged = there.corrupted as f64 / there.sent as f64;
+        if (damaged - share).abs() > 0.1 * share {
             return Err(format!("the link did not do what it should: {there:?}"));
         }
         Ok((took, format!("{:.2} Mbit/s", goodput(SIZE, took))))
