@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark reads the clock and prints")]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark that cannot go on ends")]
 
-use anjer::machine::{Datagram, Ecn, Machine};
+use anjer::machine::{Datagram, Ecn, Machine, SocketId};
 use anjer::mrt::{Class, Config, ConnectTo, Endpoint, Event, Received, StaticKey};
 use anjer::time::{Duration, Instant};
 use bytes::Bytes;
@@ -43,7 +43,10 @@ fn run(seed: u8, max_datagram: u16) -> f64 {
             ends[from].handle_timeout(now);
             while let Some(transmit) = ends[from].poll_transmit(now, &mut buffer) {
                 for contents in buffer.chunks_mut(transmit.segment_size) {
-                    ends[to].handle_datagram(now, Datagram { from: addresses[from], ecn: Ecn::NotCapable, contents });
+                    ends[to].handle_datagram(
+                        now,
+                        Datagram { socket: SocketId::MAIN, from: addresses[from], ecn: Ecn::NotCapable, contents },
+                    );
                 }
                 buffer.clear();
             }

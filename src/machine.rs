@@ -43,9 +43,49 @@ pub enum Ecn {
     CongestionExperienced,
 }
 
+/// Names one of a machine's own UDP sockets. A number is never used for a second socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct SocketId(pub u32);
+
+impl SocketId {
+    /// The one that is there from the start.
+    pub const MAIN: Self = Self(0);
+}
+
+/// What a machine wants done with its sockets. The main one is never closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketRequest {
+    /// One more, answered by [`SocketReport::Opened`] or [`SocketReport::Failed`].
+    Open {
+        /// Its name from here on.
+        socket: SocketId,
+        /// Where to bind. An unspecified address stands for that of the main socket, or for all of its family if the main one is
+        /// of the other family; port 0 lets the system choose.
+        bind: SocketAddr,
+    },
+    /// It is needed no longer. What is still to be sent from it is dropped.
+    Close(SocketId),
+}
+
+/// What became of a [`SocketRequest::Open`], or of an open socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketReport {
+    /// It is there.
+    Opened {
+        /// Which.
+        socket: SocketId,
+        /// Its own address.
+        local: SocketAddr,
+    },
+    /// It could not be opened, or is gone: the system has none left, or not of that family.
+    Failed(SocketId),
+}
+
 /// One datagram that arrived. Its contents are opened in place.
 #[derive(Debug)]
 pub struct Datagram<'a> {
+    /// On which of our sockets.
+    pub socket: SocketId,
     /// Where it came from.
     pub from: SocketAddr,
     /// Its ECN bits.
@@ -57,6 +97,8 @@ pub struct Datagram<'a> {
 /// Datagrams to send, all to one address: the bytes that `poll_transmit` appended to the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {
+    /// From which of our sockets. If it is closed, nothing is sent.
+    pub socket: SocketId,
     /// Where to.
     pub to: SocketAddr,
     /// The ECN bits to set.
@@ -82,4 +124,12 @@ pub trait Machine {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
     fn poll_timeout(&self) -> Option<Instant>;
+
+    /// What to do with sockets next. To be drained like the other polls.
+    fn poll_socket(&mut self) -> Option<SocketRequest> {
+        None
+    }
+
+    /// What became of a request.
+    fn handle_socket(&mut self, _now: Instant, _report: SocketReport) {}
 }

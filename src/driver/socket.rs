@@ -1,7 +1,7 @@
 //! The one UDP socket: batches, segmentation offload, ECN, and errors that end nothing.
 
 use super::unreachable::Unreachable;
-use crate::machine::{Datagram, Ecn, MAX_SEGMENTS, Transmit};
+use crate::machine::{Datagram, Ecn, MAX_SEGMENTS, SocketId, Transmit};
 use mio::event::Source;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
@@ -133,7 +133,7 @@ impl Socket {
             let ecn = from_codepoint(meta.ecn);
             let Some(filled) = buffer.get_mut(..meta.len) else { continue };
             for contents in filled.chunks_mut(meta.stride.max(1)) {
-                each(Datagram { from: meta.addr, ecn, contents });
+                each(Datagram { socket: SocketId::MAIN, from: meta.addr, ecn, contents });
             }
         }
         Ok(count == RECEIVE_BATCH)
@@ -304,7 +304,8 @@ mod tests {
     fn a_batch_arrives_as_the_datagrams_it_was_made_of() {
         let (mut alice, mut bob) = (loopback(), loopback());
         let contents = numbered(20, 1200, 7);
-        let transmit = Transmit { to: bob.local_addr(), ecn: Ecn::Capable0, segment_size: 1200 };
+        let transmit =
+            Transmit { socket: SocketId::MAIN, to: bob.local_addr(), ecn: Ecn::Capable0, segment_size: 1200 };
         assert_eq!(alice.send(&transmit, &contents), Outcome::Sent);
         let arrived = receive_all(&mut bob);
         assert_eq!(arrived.len(), 20);
@@ -319,7 +320,8 @@ mod tests {
     fn without_offload_the_same_datagrams_arrive() {
         let (mut alice, mut bob) = (loopback(), loopback());
         alice.segments = 1;
-        let transmit = Transmit { to: bob.local_addr(), ecn: Ecn::NotCapable, segment_size: 100 };
+        let transmit =
+            Transmit { socket: SocketId::MAIN, to: bob.local_addr(), ecn: Ecn::NotCapable, segment_size: 100 };
         assert_eq!(alice.send(&transmit, &numbered(5, 100, 1)), Outcome::Sent);
         let lengths: Vec<usize> = receive_all(&mut bob).iter().map(|(_, _, datagram)| datagram.len()).collect();
         assert_eq!(lengths, [100, 100, 100, 100, 1]);
@@ -332,12 +334,13 @@ mod tests {
         let (mut alice, mut bob) = (loopback(), loopback());
         let offload = alice.segments;
         for to in ["127.0.0.1:0", "0.0.0.0:9", "[::1]:9", "[fe80::1]:9", "255.255.255.255:9", "240.0.0.1:9"] {
-            let transmit = Transmit { to: to.parse().unwrap(), ecn: Ecn::Capable0, segment_size: 100 };
+            let transmit =
+                Transmit { socket: SocketId::MAIN, to: to.parse().unwrap(), ecn: Ecn::Capable0, segment_size: 100 };
             assert_eq!(alice.send(&transmit, &numbered(3, 100, 100)), Outcome::Sent, "{to}");
         }
         assert!(alice.refused() > 0);
         assert_eq!(alice.segments, offload);
-        let transmit = Transmit { to: bob.local_addr(), ecn: Ecn::Capable0, segment_size: 100 };
+        let transmit = Transmit { socket: SocketId::MAIN, to: bob.local_addr(), ecn: Ecn::Capable0, segment_size: 100 };
         assert_eq!(alice.send(&transmit, &numbered(3, 100, 100)), Outcome::Sent);
         let arrived = receive_all(&mut bob);
         assert_eq!(arrived.len(), 3);
@@ -350,7 +353,12 @@ mod tests {
         let (mut alice, mut bob) = (loopback(), loopback());
         let offload = alice.segments;
         let too_large = vec![1; 65_535];
-        let transmit = Transmit { to: bob.local_addr(), ecn: Ecn::NotCapable, segment_size: too_large.len() };
+        let transmit = Transmit {
+            socket: SocketId::MAIN,
+            to: bob.local_addr(),
+            ecn: Ecn::NotCapable,
+            segment_size: too_large.len(),
+        };
         assert_eq!(alice.send(&transmit, &too_large), Outcome::Sent);
         assert_eq!(receive_all(&mut bob), []);
         assert_eq!((alice.segments, alice.take_unreachable()), (offload, None));
@@ -361,10 +369,10 @@ mod tests {
     fn nobody_listening_is_reported_with_address_and_port_and_disturbs_nobody_else() {
         let (mut alice, mut bob) = (loopback(), loopback());
         let gone = loopback().local_addr();
-        let datagram = Transmit { to: gone, ecn: Ecn::NotCapable, segment_size: 1 };
+        let datagram = Transmit { socket: SocketId::MAIN, to: gone, ecn: Ecn::NotCapable, segment_size: 1 };
         assert_eq!(alice.send(&datagram, b"?"), Outcome::Sent);
         // The report is pending on the socket: the next datagram, to someone else, leaves all the same.
-        let datagram = Transmit { to: bob.local_addr(), ecn: Ecn::NotCapable, segment_size: 5 };
+        let datagram = Transmit { socket: SocketId::MAIN, to: bob.local_addr(), ecn: Ecn::NotCapable, segment_size: 5 };
         assert_eq!(alice.send(&datagram, b"hello"), Outcome::Sent);
         assert_eq!(receive_all(&mut bob).len(), 1);
         alice.collect_unreachable();

@@ -1,6 +1,6 @@
 //! What stands above an endpoint in these stories: it writes what it was given, reads what comes, and remembers what happened.
 
-use anjer::machine::{Datagram, Ecn, Machine};
+use anjer::machine::{Datagram, Ecn, Machine, SocketId};
 use anjer::mrt::{ChannelId, Class, CloseReason, ConnectionHandle, Endpoint, Event, ReceiveError, Received, SendError};
 use anjer::time::{Duration, Instant};
 use bytes::Bytes;
@@ -196,7 +196,8 @@ impl Host for Party {
     fn handle_datagram(&mut self, now: Duration, from: SocketAddr, _: SocketAddr, bytes: &mut [u8]) {
         let now = Instant::from_start(now);
         self.woken = None;
-        self.endpoint.handle_datagram(now, Datagram { from, ecn: Ecn::NotCapable, contents: bytes });
+        self.endpoint
+            .handle_datagram(now, Datagram { socket: SocketId::MAIN, from, ecn: Ecn::NotCapable, contents: bytes });
         self.settle(now);
     }
 

@@ -1,6 +1,6 @@
 //! Nodes in their houses, and the streets between them.
 
-use anjer::machine::{Datagram, Ecn, Machine};
+use anjer::machine::{Datagram, Ecn, Machine, SocketId};
 use anjer::node::api::ErrorCode;
 use anjer::node::disk::Worker;
 use anjer::node::identity::{Identity, NodeId};
@@ -47,7 +47,7 @@ impl House {
 
 impl Host for House {
     fn handle_datagram(&mut self, now: Duration, from: SocketAddr, _: SocketAddr, bytes: &mut [u8]) {
-        let datagram = Datagram { from, ecn: Ecn::NotCapable, contents: bytes };
+        let datagram = Datagram { socket: SocketId::MAIN, from, ecn: Ecn::NotCapable, contents: bytes };
         self.node.handle_datagram(Instant::from_start(now), datagram);
         self.turn(now);
     }

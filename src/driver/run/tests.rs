@@ -1,7 +1,7 @@
 //! Stories on a toy machine: it counts, echoes, and floods when told to.
 
 use super::*;
-use crate::machine::{Datagram, Ecn, Machine};
+use crate::machine::{Datagram, Ecn, Machine, SocketId};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -69,11 +69,11 @@ impl Machine for Toy {
     fn poll_transmit(&mut self, _now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
         if let Some((to, bytes)) = self.out.pop_front() {
             buffer.extend_from_slice(&bytes);
-            return Some(Transmit { to, ecn: Ecn::NotCapable, segment_size: bytes.len() });
+            return Some(Transmit { socket: SocketId::MAIN, to, ecn: Ecn::NotCapable, segment_size: bytes.len() });
         }
         self.flood.map(|to| {
             buffer.resize(10 * 1000, 0);
-            Transmit { to, ecn: Ecn::NotCapable, segment_size: 1000 }
+            Transmit { socket: SocketId::MAIN, to, ecn: Ecn::NotCapable, segment_size: 1000 }
         })
     }
 

@@ -4,7 +4,7 @@ use super::closing::{Closing, VIOLATION};
 use super::live::{Entropy, Live, Other};
 use super::receive::Verdict;
 use super::setup::{CALLEE_PATIENCE, Repeat, Setup};
-use crate::machine::{Ecn, Transmit};
+use crate::machine::{Ecn, SocketId, Transmit};
 use crate::mrt::api::{
     ChannelId, Class, CloseReason, Config, ConnectTo, ConnectionHandle, ConnectionStats, Event, ReceiveError, Received,
     SecretId, SendError, SharedSecret,
@@ -350,7 +350,7 @@ impl Connection {
             return live.transmit_close(now, closing, buffer);
         }
         if let Some(to) = self.transmit_setup(now, buffer) {
-            return Some(Transmit { to, ecn: Ecn::NotCapable, segment_size: buffer.len() });
+            return Some(Transmit { socket: SocketId::MAIN, to, ecn: Ecn::NotCapable, segment_size: buffer.len() });
         }
         // A callee's address is not proven before the caller has sealed something: only the answer goes there.
         if matches!(self.setup, Setup::ExpectProof { .. }) {

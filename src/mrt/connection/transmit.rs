@@ -3,7 +3,7 @@
 use super::closing::Closing;
 use super::content::{Content, Item};
 use super::live::Live;
-use crate::machine::{Ecn, MAX_SEGMENTS, MAX_TRANSMIT_BYTES, Transmit};
+use crate::machine::{Ecn, MAX_SEGMENTS, MAX_TRANSMIT_BYTES, SocketId, Transmit};
 use crate::mrt::recovery::congestion::Controller;
 use crate::mrt::recovery::ledger::SentPacket;
 use crate::mrt::recovery::mtu::FLOOR;
@@ -88,7 +88,12 @@ impl Live {
         let padding = usize::from(size).saturating_sub(buffer.len() + TAG_LEN);
         Frame::Padding(padding).emit(buffer);
         self.end_packet(now, number, buffer, 0, Sent { ack_eliciting: true, mtu_probe: true, content: Content::new() });
-        Some(Transmit { to: self.path.remote, ecn: Ecn::NotCapable, segment_size: usize::from(size) })
+        Some(Transmit {
+            socket: SocketId::MAIN,
+            to: self.path.remote,
+            ecn: Ecn::NotCapable,
+            segment_size: usize::from(size),
+        })
     }
 
     /// As many full packets as one system call takes, and the window and the pacer allow.
@@ -125,7 +130,12 @@ impl Live {
                 break;
             }
         }
-        (segment_size > 0).then(|| Transmit { to: self.path.remote, ecn: self.path.ecn.mark(), segment_size })
+        (segment_size > 0).then(|| Transmit {
+            socket: SocketId::MAIN,
+            to: self.path.remote,
+            ecn: self.path.ecn.mark(),
+            segment_size,
+        })
     }
 
     /// What may leave now. The pacer is asked once a batch: `budget` is what it allowed and is left.
@@ -233,7 +243,7 @@ impl Live {
             0,
             Sent { ack_eliciting: false, mtu_probe: false, content: Content::new() },
         );
-        Some(Transmit { to, ecn: Ecn::NotCapable, segment_size: buffer.len() })
+        Some(Transmit { socket: SocketId::MAIN, to, ecn: Ecn::NotCapable, segment_size: buffer.len() })
     }
 
     fn begin_packet(&mut self, buffer: &mut Vec<u8>) -> PacketNumber {

@@ -1,7 +1,7 @@
 //! The endpoint: a value with the verbs of the transport.
 
 use super::schedule::Schedule;
-use crate::machine::{Datagram, Machine, Transmit};
+use crate::machine::{Datagram, Machine, SocketId, Transmit};
 use crate::mrt::api::{
     ChannelId, Class, Config, ConnectError, ConnectTo, ConnectionHandle, ConnectionStats, Event, PublicKey,
     ReceiveError, Received, SecretId, SendError, SharedSecret,
@@ -22,7 +22,7 @@ const MAX_OUTGOING: usize = 256;
 /// Many connections on one socket. A value: see [`Machine`] for how it is run.
 ///
 /// ```
-/// use anjer::machine::{Datagram, Ecn, Machine};
+/// use anjer::machine::{Datagram, Ecn, Machine, SocketId};
 /// use anjer::mrt::{Class, Config, ConnectTo, Endpoint, Event, Received, StaticKey};
 /// use anjer::time::{Duration, Instant};
 /// use std::net::SocketAddr;
@@ -46,7 +46,7 @@ const MAX_OUTGOING: usize = 256;
 ///                 idle = false;
 ///                 let sender = ends[from].1;
 ///                 for datagram in buffer.chunks_mut(transmit.segment_size) {
-///                     ends[to].0.handle_datagram(now, Datagram { from: sender, ecn: Ecn::NotCapable, contents: datagram });
+///                     ends[to].0.handle_datagram(now, Datagram { socket: SocketId::MAIN, from: sender, ecn: Ecn::NotCapable, contents: datagram });
 ///                 }
 ///                 buffer.clear();
 ///             }
@@ -370,7 +370,12 @@ impl Machine for Endpoint {
     fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
         if let Some((to, datagram)) = self.outgoing.pop_front() {
             buffer.extend_from_slice(&datagram);
-            return Some(Transmit { to, ecn: crate::machine::Ecn::NotCapable, segment_size: datagram.len() });
+            return Some(Transmit {
+                socket: SocketId::MAIN,
+                to,
+                ecn: crate::machine::Ecn::NotCapable,
+                segment_size: datagram.len(),
+            });
         }
         while let Some(handle) = self.schedule.current() {
             let Some(entry) = self.connections.get_mut(&handle) else {

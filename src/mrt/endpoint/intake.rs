@@ -17,7 +17,7 @@ const HALF_OPEN_UNDISTURBED: Duration = Duration::from_secs(1);
 
 impl Endpoint {
     pub(super) fn take_in(&mut self, now: Instant, datagram: Datagram<'_>) {
-        let Datagram { from, ecn, contents } = datagram;
+        let Datagram { from, ecn, contents, .. } = datagram;
         match contents.first().copied().and_then(PacketKind::of) {
             Some(PacketKind::Data) => {
                 let Ok(header) = DataHeader::parse(contents) else { return };

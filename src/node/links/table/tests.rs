@@ -1,7 +1,7 @@
 //! Stories of links over real endpoints, joined by a perfect wire.
 
 use super::*;
-use crate::machine::{Datagram, Ecn, Machine};
+use crate::machine::{Datagram, Ecn, Machine, SocketId};
 use crate::mrt::{Config, ConnectTo, SharedSecret};
 use crate::node::catalogue::CatalogueMessage;
 use std::net::SocketAddr;
@@ -128,7 +128,10 @@ impl Net {
                     continue;
                 }
                 if let Some(end) = self.ends.iter_mut().find(|end| end.address == to) {
-                    end.endpoint.handle_datagram(now, Datagram { from, ecn: Ecn::NotCapable, contents: &mut contents });
+                    end.endpoint.handle_datagram(
+                        now,
+                        Datagram { socket: SocketId::MAIN, from, ecn: Ecn::NotCapable, contents: &mut contents },
+                    );
                 }
             }
             for end in &mut self.ends {
@@ -404,7 +407,8 @@ fn a_flood_of_small_messages_is_read_in_portions_and_none_is_lost() {
             from.endpoint.handle_timeout(now);
             while let Some(transmit) = from.endpoint.poll_transmit(now, &mut buffer) {
                 for contents in buffer.chunks_mut(transmit.segment_size) {
-                    let datagram = Datagram { from: from.address, ecn: Ecn::NotCapable, contents };
+                    let datagram =
+                        Datagram { socket: SocketId::MAIN, from: from.address, ecn: Ecn::NotCapable, contents };
                     to.endpoint.handle_datagram(now, datagram);
                 }
                 buffer.clear();

@@ -1,7 +1,7 @@
 //! What holders that lie can do to a download, over real endpoints and with the real disk worker.
 
 use super::*;
-use crate::machine::{Datagram, Ecn, Machine};
+use crate::machine::{Datagram, Ecn, Machine, SocketId};
 use crate::mrt::{Config, Event as Transport, SendError};
 use crate::node::catalogue::CatalogueMessage;
 use crate::node::catalogue::offer::{Content, Offer, OfferFacts};
@@ -278,7 +278,10 @@ fn carry(now: Instant, from: &mut Endpoint, address: SocketAddr, to: &mut [(Sock
         let target = to.iter_mut().find(|(at, _)| *at == transmit.to);
         if let Some((_, target)) = target {
             for datagram in buffer.chunks_mut(transmit.segment_size) {
-                target.handle_datagram(now, Datagram { from: address, ecn: Ecn::NotCapable, contents: datagram });
+                target.handle_datagram(
+                    now,
+                    Datagram { socket: SocketId::MAIN, from: address, ecn: Ecn::NotCapable, contents: datagram },
+                );
             }
         }
         buffer.clear();

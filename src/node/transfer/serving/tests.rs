@@ -1,7 +1,7 @@
 //! What askers can make a holder hold, over two real endpoints.
 
 use super::*;
-use crate::machine::{Datagram, Ecn, Machine};
+use crate::machine::{Datagram, Ecn, Machine, SocketId};
 use crate::mrt::{Class, Config, ConnectTo, Event, ReceiveError, StaticKey};
 use crate::node::disk::{ByteRange, DiskReply, OfferNumber};
 use crate::node::files::FileHash;
@@ -100,7 +100,10 @@ fn carry(now: Instant, from: &mut Endpoint, address: SocketAddr, to: &mut Endpoi
     let mut buffer = Vec::new();
     while let Some(transmit) = from.poll_transmit(now, &mut buffer) {
         for datagram in buffer.chunks_mut(transmit.segment_size) {
-            to.handle_datagram(now, Datagram { from: address, ecn: Ecn::NotCapable, contents: datagram });
+            to.handle_datagram(
+                now,
+                Datagram { socket: SocketId::MAIN, from: address, ecn: Ecn::NotCapable, contents: datagram },
+            );
         }
         buffer.clear();
     }
