@@ -297,7 +297,7 @@ impl Node {
             Member {
                 id,
                 name: entry.record.facts.name.clone(),
-                addr: own.or(stats.map(|stats| stats.remote)).or(entry.record.facts.addresses.first().copied()),
+                addr: own.or(stats.and_then(|stats| stats.remote())).or(entry.record.facts.addresses.first().copied()),
                 role: if id == view.epoch.supernode { Role::Supernode } else { Role::Member },
                 rank,
                 path: stats.map(|_| Path::Direct),

@@ -176,7 +176,8 @@ impl Node {
         self.paths.told.retain(|peer, _| view.contains(*peer));
         for (id, connection) in self.links.linked().filter(|(peer, _)| view.contains(*peer)) {
             let Some(stats) = self.endpoint.stats(now, connection) else { continue };
-            if self.paths.told.insert(id, stats.remote) == Some(stats.remote) {
+            let Some(remote) = stats.remote() else { continue };
+            if self.paths.told.insert(id, remote) == Some(remote) {
                 continue;
             }
             let rtt_ms = stats.min_rtt.map(|_| stats.rtt.as_secs_f64() * 1e3);

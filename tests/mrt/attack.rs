@@ -187,7 +187,7 @@ fn occupy(pair: &mut Pair, count: u64, stay: Duration) {
 }
 
 fn is_the_client(event: &Event) -> bool {
-    matches!(event, Event::Connected { remote: CLIENT, .. })
+    matches!(event, Event::Connected { route, .. } if *route == CLIENT.into())
 }
 
 #[test]

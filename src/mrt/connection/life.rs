@@ -269,7 +269,7 @@ impl Connection {
             Verdict::Ignored | Verdict::Taken { moved: false } => {}
             Verdict::Taken { moved: true } => {
                 if let Some(live) = &self.live {
-                    self.events.push_back(Event::Moved { connection: self.handle, remote: live.path.remote });
+                    self.events.push_back(Event::Moved { connection: self.handle, route: live.path.remote.into() });
                 }
             }
             Verdict::Closed { code, reason } => {
@@ -437,7 +437,7 @@ impl Connection {
 
     pub(crate) fn stats(&self, now: Instant) -> ConnectionStats {
         let mut stats = ConnectionStats {
-            remote: self.first_remote,
+            route: self.first_remote.into(),
             rtt: Duration::ZERO,
             min_rtt: None,
             silent_for: now.saturating_since(self.began),
@@ -451,7 +451,7 @@ impl Connection {
             mtu: super::BASE_DATAGRAM,
         };
         if let Some(live) = &self.live {
-            stats.remote = live.path.remote;
+            stats.route = live.path.remote.into();
             stats.rtt = live.rtt();
             stats.min_rtt = live.path.rtt.min();
             stats.silent_for = now.saturating_since(live.last_heard);
@@ -515,7 +515,7 @@ impl Connection {
         self.handshake = Some(now.saturating_since(self.began));
         self.events.push_back(Event::Connected {
             connection: self.handle,
-            remote: live.path.remote,
+            route: live.path.remote.into(),
             key: live.remote_key,
             initiator: self.initiator,
             secret: live.secret,

@@ -8,13 +8,14 @@ use crate::mrt::api::{
 };
 use crate::mrt::connection::{Birth, Call, Connection};
 use crate::mrt::crypto::cookie::CookieJar;
+use crate::mrt::route::Route;
 use crate::mrt::wire::{Cid, Clear};
 use crate::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 /// Datagrams outside of any connection that wait to be sent, at most.
 const MAX_OUTGOING: usize = 256;
@@ -129,18 +130,20 @@ impl Endpoint {
         self.config.static_key.public()
     }
 
-    /// Starts a connection, which ends in [`Event::Connected`], or in [`Event::Lost`] after `timeout` at the latest.
+    /// Starts a connection, which ends in [`Event::Connected`], or in [`Event::Lost`] after `timeout` at the latest. An address alone is
+    /// one that the main socket sends to; a relay channel is [opened](Self::relay_open).
     pub fn connect(
         &mut self,
         now: Instant,
-        remote: SocketAddr,
+        route: impl Into<Route>,
         to: ConnectTo,
         timeout: Duration,
     ) -> Result<ConnectionHandle, ConnectError> {
-        let ip = remote.ip();
-        if remote.port() == 0 || ip.is_unspecified() || ip.is_multicast() || ip == Ipv4Addr::BROADCAST {
+        let route = route.into();
+        if !route.is_plausible() {
             return Err(ConnectError::BadAddress);
         }
+        let Some(remote) = route.remote() else { return Err(ConnectError::NoSuchRelay) };
         if self.connections.len() >= self.config.max_connections {
             return Err(ConnectError::TooMany);
         }
@@ -347,7 +350,7 @@ impl Machine for Endpoint {
         let affected: Vec<ConnectionHandle> = self
             .connections
             .iter()
-            .filter(|(_, entry)| entry.connection.stats(now).remote == to)
+            .filter(|(_, entry)| entry.connection.stats(now).remote() == Some(to))
             .map(|(handle, _)| *handle)
             .collect();
         for handle in affected {

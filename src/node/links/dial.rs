@@ -77,7 +77,9 @@ impl Dial {
                     return Some(connection);
                 }
                 Err(ConnectError::BadAddress | ConnectError::Ourselves) => {}
-                Err(ConnectError::TooMany) => self.failure = DialFailure::NoAnswer,
+                Err(ConnectError::TooMany | ConnectError::NoSuchRelay | ConnectError::RelayedTwice) => {
+                    self.failure = DialFailure::NoAnswer;
+                }
             }
         }
         None

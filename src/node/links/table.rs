@@ -13,6 +13,7 @@ use crate::node::room::{DialFailure, DialTo, LinkDown};
 use crate::node::wire;
 use crate::time::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Dials at once. A room asks for a handful, downloads for one each.
@@ -39,6 +40,9 @@ const MAX_STRANGER_FRAME: usize = 512 << 10;
 
 /// How often connections that are to be closed are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The address of a peer that somebody relays for.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Why we close, as told to the other side.
 mod close {
@@ -169,7 +173,8 @@ impl Links {
     /// What MRT reports.
     pub fn handle_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: mrt::Event) {
         match event {
-            mrt::Event::Connected { connection, remote, key, initiator, secret, binding } => {
+            mrt::Event::Connected { connection, route, key, initiator, secret, binding } => {
+                let remote = route.remote().unwrap_or(NOWHERE);
                 let dial = self.attempts.remove(&connection);
                 if let Some(dial) = dial.and_then(|number| self.dials.get_mut(&number)) {
                     for attempt in dial.attempts() {
@@ -203,11 +208,12 @@ impl Links {
                     let _ = connection.outgoing.flush(endpoint, connection.handle);
                 }
             }
-            mrt::Event::Moved { connection, remote } => {
-                if let Some(connection) = self.connections.get_mut(&connection) {
+            mrt::Event::Moved { connection, route } => {
+                if let (Some(connection), Some(remote)) = (self.connections.get_mut(&connection), route.remote()) {
                     connection.remote = remote;
                 }
             }
+            mrt::Event::PathUp { .. } | mrt::Event::PathFailed { .. } | mrt::Event::PathDown { .. } => {}
             mrt::Event::Unreachable { connection } => {
                 let linked = |connection: &Connection| matches!(connection.phase, Phase::Linked { .. });
                 let peer = self.connections.get(&connection).filter(|known| linked(known)).and_then(Connection::peer);
