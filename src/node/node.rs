@@ -5,13 +5,14 @@ use super::catalogue::Catalogue;
 use super::disk::{DiskError, DiskReply, DiskRequest};
 use super::identity::{Identity, NodeId};
 use super::links::{DialNumber, Links};
+use super::paths::Passing;
 use super::record::MemberRecord;
 use super::room::{self, Room, RoomConfig};
 use super::ticket::Ticket;
 use super::told::Told;
 use super::transfer::{Downloads, Serving};
 use crate::machine::{Datagram, Machine, Transmit};
-use crate::mrt::{Config, Endpoint};
+use crate::mrt::{Config, Endpoint, Route};
 use crate::stun::is_stun;
 use crate::time::{Duration, Instant};
 use core::fmt;
@@ -50,8 +51,8 @@ pub(super) enum Purpose {
 /// How members are reached, as it was told.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
-    /// The address that was told for each. Members only, so that there are no more than a room holds.
-    pub(super) told: BTreeMap<NodeId, SocketAddr>,
+    /// The way that was told for each. Members only, so that there are no more than a room holds.
+    pub(super) told: BTreeMap<NodeId, Route>,
     /// Something changed: look again.
     pub(super) look: bool,
 }
@@ -90,6 +91,7 @@ pub struct Node {
     pub(super) disk: VecDeque<DiskRequest>,
     pub(super) told: Told,
     pub(super) paths: Paths,
+    pub(super) passing: Passing,
     public: Option<SocketAddr>,
     record_sequence: u64,
     stun_datagrams: u64,
@@ -130,6 +132,7 @@ impl Node {
             disk: VecDeque::new(),
             told: Told::default(),
             paths: Paths::default(),
+            passing: Passing::default(),
             public: None,
             record_sequence: start,
             stun_datagrams: 0,
@@ -300,7 +303,7 @@ impl Node {
                 addr: own.or(stats.and_then(|stats| stats.remote())).or(entry.record.facts.addresses.first().copied()),
                 role: if id == view.epoch.supernode { Role::Supernode } else { Role::Member },
                 rank,
-                path: stats.map(|_| Path::Direct),
+                path: stats.map(|stats| path_of(stats.route)),
                 rtt_ms: stats.filter(|stats| stats.min_rtt.is_some()).map(|stats| stats.rtt.as_secs_f64() * 1e3),
             }
         });
@@ -334,6 +337,7 @@ impl Machine for Node {
     fn handle_timeout(&mut self, now: Instant) {
         self.endpoint.handle_timeout(now);
         self.links.handle_timeout(now, &mut self.endpoint);
+        self.tick_passing(now);
         self.listen(now);
         self.room.handle_timeout(now);
         self.downloads.handle_timeout(now, &mut self.endpoint);
@@ -349,6 +353,7 @@ impl Machine for Node {
         let parts = [
             self.endpoint.poll_timeout(),
             self.links.poll_timeout(),
+            self.passing.poll_timeout(),
             self.listen_at(),
             self.room.poll_timeout(),
             self.downloads.poll_timeout(),
@@ -364,6 +369,11 @@ fn addresses(config: &NodeConfig, public: Option<SocketAddr>) -> Vec<SocketAddr>
     let local = Some(config.local).filter(|local| !local.ip().is_unspecified());
     let public = public.filter(|public| Some(*public) != local);
     local.into_iter().chain(public).collect()
+}
+
+/// A route in the user's words.
+pub(super) const fn path_of(route: Route) -> Path {
+    if route.is_relayed() { Path::Relayed } else { Path::Direct }
 }
 
 fn unix_ms(config: &NodeConfig, now: Instant) -> u64 {

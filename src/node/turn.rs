@@ -1,10 +1,10 @@
 //! What the parts report to each other, after every call, until all are quiet.
 
-use super::api::{Event, Path};
+use super::api::Event;
 use super::catalogue::CatalogueOutput;
 use super::identity::NodeId;
 use super::links::{LinkEvent, LinkMessage};
-use super::node::{Node, Purpose, Stage};
+use super::node::{Node, Purpose, Stage, path_of};
 use super::room::{DialTo, LinkedPeer, RoomOutput};
 use super::transfer::{Around, TransferOutput};
 use crate::mrt::{self, Class};
@@ -96,10 +96,12 @@ impl Node {
             }
             LinkEvent::Down { peer, why } => {
                 self.spare.remove(&peer);
+                self.on_passing_down(now, peer);
                 self.catalogue.handle_link_down(peer);
                 self.paths.told.remove(&peer);
                 self.room.handle_link_down(now, peer, why);
             }
+            LinkEvent::WantRelay { dial, relay, to } => self.ask_relay(now, dial, relay, to),
             LinkEvent::DialFailed { dial, why, words } => {
                 tracing::debug!(?dial, ?why, words, "a dial failed");
                 match self.dials.remove(&dial) {
@@ -113,6 +115,7 @@ impl Node {
                 match message {
                     LinkMessage::Room(message) => self.room.handle_message(now, from, *message),
                     LinkMessage::Catalogue(message) => self.catalogue.handle_message(now, from, message),
+                    LinkMessage::Path(message) => self.on_passing(now, from, &message),
                 }
             }
             LinkEvent::Bulk { peer, connection, channel } => {
@@ -121,6 +124,7 @@ impl Node {
             }
             LinkEvent::Unreachable(peer) => self.room.handle_unreachable(now, peer),
             LinkEvent::Gone(connection) => {
+                self.on_passing_gone(now, connection);
                 self.downloads.on_lost(connection);
                 self.serving.on_lost(connection);
             }
@@ -137,7 +141,8 @@ impl Node {
                 }
             }
             RoomOutput::Dial { dial, to } => {
-                let number = self.links.dial(now, &mut self.endpoint, to);
+                let relays = self.relays_to(to.id);
+                let number = self.links.dial(now, &mut self.endpoint, to, &relays);
                 self.dials.insert(number, Purpose::Room(dial));
             }
             RoomOutput::Drop { id } => {
@@ -176,12 +181,11 @@ impl Node {
         self.paths.told.retain(|peer, _| view.contains(*peer));
         for (id, connection) in self.links.linked().filter(|(peer, _)| view.contains(*peer)) {
             let Some(stats) = self.endpoint.stats(now, connection) else { continue };
-            let Some(remote) = stats.remote() else { continue };
-            if self.paths.told.insert(id, remote) == Some(remote) {
+            if self.paths.told.insert(id, stats.route) == Some(stats.route) {
                 continue;
             }
             let rtt_ms = stats.min_rtt.map(|_| stats.rtt.as_secs_f64() * 1e3);
-            self.told.push(Event::Path { id, path: Path::Direct, rtt_ms, probes: stats.sent_packets });
+            self.told.push(Event::Path { id, path: path_of(stats.route), rtt_ms, probes: stats.sent_packets });
         }
     }
 
@@ -233,7 +237,8 @@ impl Node {
         let Some(record) = self.room.view().record(holder) else { return self.downloads.on_link_failed(holder) };
         let addresses = self.room.addresses_of(record);
         let to = DialTo { addresses, id: Some(holder), key: Some(record.noise()), invitation: None };
-        let number = self.links.dial(now, &mut self.endpoint, to);
+        let relays = self.relays_to(to.id);
+        let number = self.links.dial(now, &mut self.endpoint, to, &relays);
         self.dials.insert(number, Purpose::Holder(holder));
     }
 

@@ -2,18 +2,17 @@
 
 use super::budget::Budget;
 use super::connection::{Connection, HELLO_TIME, Phase};
-use super::dial::{Dial, DialNumber};
-use super::event::{LinkEvent, LinkMessage, Lost};
+use super::dial::{Begun, Dial, DialNumber, Relays};
+use super::event::{Link, LinkEvent, LinkMessage, Lost};
 use super::frame::MAX_FRAME;
 use super::hello::Hello;
-use crate::mrt::{self, Class, ConnectionHandle, Endpoint};
+use crate::mrt::{self, Class, ConnectionHandle, Endpoint, Route};
 use crate::node::identity::{Identity, NodeId};
 use crate::node::record::MemberRecord;
 use crate::node::room::{DialFailure, DialTo, LinkDown};
 use crate::node::wire;
 use crate::time::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Dials at once. A room asks for a handful, downloads for one each.
@@ -40,9 +39,6 @@ const MAX_STRANGER_FRAME: usize = 512 << 10;
 
 /// How often connections that are to be closed are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// The address of a peer that somebody relays for.
-const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Why we close, as told to the other side.
 mod close {
@@ -108,7 +104,7 @@ impl Links {
     }
 
     /// Connects to a node. Ends in [`LinkEvent::Up`] with this number, or [`LinkEvent::DialFailed`].
-    pub fn dial(&mut self, now: Instant, endpoint: &mut Endpoint, to: DialTo) -> DialNumber {
+    pub fn dial(&mut self, now: Instant, endpoint: &mut Endpoint, to: DialTo, relays: &Relays) -> DialNumber {
         let number = DialNumber(self.next_dial);
         self.next_dial += 1;
         if self.dials.len() >= MAX_DIALS {
@@ -116,7 +112,7 @@ impl Links {
             self.events.push_back(LinkEvent::DialFailed { dial: number, why: DialFailure::NoAnswer, words });
             return number;
         }
-        self.dials.insert(number, Dial::new(now, to));
+        self.dials.insert(number, Dial::new(now, to, relays));
         self.advance(now, endpoint, number);
         number
     }
@@ -174,7 +170,6 @@ impl Links {
     pub fn handle_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: mrt::Event) {
         match event {
             mrt::Event::Connected { connection, route, key, initiator, secret, binding } => {
-                let remote = route.remote().unwrap_or(NOWHERE);
                 let dial = self.attempts.remove(&connection);
                 if let Some(dial) = dial.and_then(|number| self.dials.get_mut(&number)) {
                     for attempt in dial.attempts() {
@@ -186,7 +181,7 @@ impl Links {
                 let connection = Connection {
                     handle: connection,
                     key,
-                    remote,
+                    remote: route.remote(),
                     initiator,
                     secret,
                     binding,
@@ -209,8 +204,8 @@ impl Links {
                 }
             }
             mrt::Event::Moved { connection, route } => {
-                if let (Some(connection), Some(remote)) = (self.connections.get_mut(&connection), route.remote()) {
-                    connection.remote = remote;
+                if let Some(connection) = self.connections.get_mut(&connection) {
+                    connection.remote = route.remote();
                 }
             }
             mrt::Event::PathUp { .. } | mrt::Event::PathFailed { .. } | mrt::Event::PathDown { .. } => {}
@@ -264,6 +259,19 @@ impl Links {
         self.peers.get(&peer).copied()
     }
 
+    /// How a peer is linked.
+    pub fn link(&self, peer: NodeId) -> Option<Link> {
+        let connection = self.connections.get(self.peers.get(&peer)?)?;
+        let Connection { handle, initiator, remote, binding, .. } = *connection;
+        Some(Link { connection: handle, initiator, remote, binding })
+    }
+
+    /// Whose link that connection is.
+    pub fn peer_of(&self, connection: ConnectionHandle) -> Option<NodeId> {
+        let peer = self.connections.get(&connection)?.peer()?;
+        (self.peers.get(&peer) == Some(&connection)).then_some(peer)
+    }
+
     /// Everybody we are linked to, and how.
     pub fn linked(&self) -> impl Iterator<Item = (NodeId, ConnectionHandle)> {
         self.peers.iter().map(|(peer, connection)| (*peer, *connection))
@@ -280,10 +288,41 @@ impl Links {
         self.connections.is_empty() && self.attempts.is_empty()
     }
 
+    /// A way for a dial was found: through the relay that was to be asked, or where the node was heard.
+    pub fn on_route(&mut self, now: Instant, endpoint: &mut Endpoint, number: DialNumber, route: Route) {
+        let Some(dial) = self.dials.get_mut(&number) else { return };
+        if let Some(attempt) = dial.on_route(now, endpoint, route) {
+            self.attempts.insert(attempt, number);
+        }
+        self.advance(now, endpoint, number);
+    }
+
+    /// The relay that was to be asked for a dial is of no help.
+    pub fn on_no_route(&mut self, now: Instant, endpoint: &mut Endpoint, number: DialNumber) {
+        if let Some(dial) = self.dials.get_mut(&number) {
+            dial.on_no_route();
+            self.advance(now, endpoint, number);
+        }
+    }
+
+    /// Whether that dial has not ended.
+    pub fn is_dialling(&self, number: DialNumber) -> bool {
+        self.dials.contains_key(&number)
+    }
+
     fn advance(&mut self, now: Instant, endpoint: &mut Endpoint, number: DialNumber) {
         let Some(dial) = self.dials.get_mut(&number) else { return };
-        while let Some(attempt) = dial.advance(now, endpoint, &mut self.budget) {
-            self.attempts.insert(attempt, number);
+        while let Some(begun) = dial.advance(now, endpoint, &mut self.budget) {
+            match (begun, dial.expected) {
+                (Begun::Attempt(attempt), _) => {
+                    self.attempts.insert(attempt, number);
+                }
+                (Begun::Ask(relay), Some(to)) => {
+                    self.events.push_back(LinkEvent::WantRelay { dial: number, relay, to });
+                }
+                // Nobody can be asked for a way to somebody unknown.
+                (Begun::Ask(_), None) => dial.on_no_route(),
+            }
         }
         if let Some(why) = dial.failed() {
             self.dials.remove(&number);
@@ -295,7 +334,7 @@ impl Links {
 /// What the room says is kept in one order; the catalogue waits behind it.
 const fn class_of(message: &LinkMessage) -> Class {
     match message {
-        LinkMessage::Room(_) => Class::Control,
+        LinkMessage::Room(_) | LinkMessage::Path(_) => Class::Control,
         LinkMessage::Catalogue(_) => Class::Request,
     }
 }

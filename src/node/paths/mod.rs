@@ -1,0 +1,21 @@
+//! The ways to other members: through another member at first, straight there as soon as it can be.
+//!
+//! The promise: whoever is linked to somebody who reaches a member reaches that member, too; a direct path is found where one can be,
+//! without any third party, and its link moves there without anybody noticing; and how each member is reached, and why, is always said.
+//!
+//! ```text
+//!  message    what nodes say to each other about paths
+//!  asking     ways through others that we asked for, or were offered
+//!  relaying   flows that we pass on for others
+//!  passing    the node's verbs over these two
+//! ```
+//!
+//! Reading order: as above. This folder knows links and members; it does not know what is said over them.
+
+mod asking;
+mod message;
+mod passing;
+mod relaying;
+
+pub use message::{PathMessage, Prober, Refusal};
+pub(super) use passing::Passing;
