@@ -10,6 +10,7 @@ use super::room::{self, Room, RoomConfig};
 use super::ticket::Ticket;
 use super::told::Told;
 use super::transfer::{Downloads, Serving};
+use crate::driver::surroundings::Interfaces;
 use crate::machine::{Datagram, Machine, Transmit};
 use crate::mrt::{Config, Endpoint};
 use crate::stun::is_stun;
@@ -90,6 +91,7 @@ pub struct Node {
     pub(super) disk: VecDeque<DiskRequest>,
     pub(super) told: Told,
     pub(super) paths: Paths,
+    pub(super) interfaces: Interfaces,
     public: Option<SocketAddr>,
     record_sequence: u64,
     stun_datagrams: u64,
@@ -130,6 +132,7 @@ impl Node {
             disk: VecDeque::new(),
             told: Told::default(),
             paths: Paths::default(),
+            interfaces: Interfaces::default(),
             public: None,
             record_sequence: start,
             stun_datagrams: 0,
