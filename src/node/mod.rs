@@ -36,6 +36,7 @@ pub mod wire;
 
 #[expect(clippy::module_inception, reason = "the node is the one noun of this folder")]
 mod node;
+mod surroundings;
 mod told;
 mod turn;
 

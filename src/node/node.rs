@@ -11,6 +11,7 @@ use super::room::{self, Room, RoomConfig};
 use super::ticket::Ticket;
 use super::told::Told;
 use super::transfer::{Downloads, Serving};
+use crate::driver::surroundings::Interfaces;
 use crate::machine::{Datagram, Machine, Transmit};
 use crate::mrt::{Config, Endpoint, Route};
 use crate::stun::is_stun;
@@ -92,6 +93,7 @@ pub struct Node {
     pub(super) told: Told,
     pub(super) paths: Paths,
     pub(super) passing: Passing,
+    pub(super) interfaces: Interfaces,
     public: Option<SocketAddr>,
     record_sequence: u64,
     stun_datagrams: u64,
@@ -133,6 +135,7 @@ impl Node {
             told: Told::default(),
             paths: Paths::default(),
             passing: Passing::default(),
+            interfaces: Interfaces::default(),
             public: None,
             record_sequence: start,
             stun_datagrams: 0,

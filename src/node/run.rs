@@ -5,11 +5,12 @@ use super::disk::{DiskReply, DiskRequest, Worker};
 use super::identity::Identity;
 use super::node::{Node, NodeConfig};
 use super::room::RoomConfig;
-use crate::driver::{Clock, Driven, Helper, Remote, Socket, fresh_seed, spawn_with_helper};
+use crate::driver::surroundings::{Surroundings, SurroundingsRequest};
+use crate::driver::{Clock, Driven, Helper, Remote, Socket, bind, fresh_seed, spawn_with_helper};
 use crate::stun::startup::{BUILT_IN_SERVERS, public_address};
 use crate::time::Instant;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ pub enum StartError {
 /// Blocks while STUN is asked, since nobody else may read the socket meanwhile.
 pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, Event>, StartError> {
     let clock = Clock::start();
-    let socket = UdpSocket::bind(setup.bind).map_err(|error| StartError::Bind(setup.bind, error))?;
+    let socket = bind(setup.bind).map_err(|error| StartError::Bind(setup.bind, error))?;
     let config = NodeConfig {
         identity: setup.identity,
         name: setup.name,
@@ -93,6 +94,14 @@ impl Driven for Node {
 
     fn handle_done(&mut self, now: Instant, done: DiskReply) {
         self.handle_disk(now, done);
+    }
+
+    fn poll_request(&mut self) -> Option<SurroundingsRequest> {
+        Self::poll_request(self)
+    }
+
+    fn handle_surroundings(&mut self, now: Instant, surroundings: Surroundings) {
+        Self::handle_surroundings(self, now, surroundings);
     }
 
     fn is_finished(&self) -> bool {
