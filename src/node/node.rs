@@ -5,15 +5,15 @@ use super::catalogue::Catalogue;
 use super::disk::{DiskError, DiskReply, DiskRequest};
 use super::identity::{Identity, NodeId};
 use super::links::{DialNumber, Links};
-use super::paths::Passing;
+use super::paths::{Around, Owner, Passing, Sockets};
 use super::record::MemberRecord;
 use super::room::{self, Room, RoomConfig};
 use super::ticket::Ticket;
 use super::told::Told;
 use super::transfer::{Downloads, Serving};
-use crate::driver::surroundings::Interfaces;
-use crate::machine::{Datagram, Machine, Transmit};
+use crate::machine::{Datagram, Machine, SocketReport, SocketRequest, Transmit};
 use crate::mrt::{Config, Endpoint, Route};
+use crate::stun::fingerprint::Fingerprint;
 use crate::stun::is_stun;
 use crate::time::{Duration, Instant};
 use core::fmt;
@@ -34,6 +34,8 @@ pub struct NodeConfig {
     pub name: String,
     /// Where we listen.
     pub local: SocketAddr,
+    /// Servers ("host:port") that are asked what they see of us. None: members alone are.
+    pub stun: Vec<String>,
     /// Whom the door lets in unasked.
     pub room: RoomConfig,
     /// The time since 1970-01-01 UTC at [`Instant::ZERO`].
@@ -93,8 +95,14 @@ pub struct Node {
     pub(super) told: Told,
     pub(super) paths: Paths,
     pub(super) passing: Passing,
-    pub(super) interfaces: Interfaces,
+    pub(super) around: Around,
+    pub(super) sockets: Sockets,
+    pub(super) socket_requests: VecDeque<SocketRequest>,
+    /// Sockets that were opened to listen at.
+    pub(super) next_home: u32,
     public: Option<SocketAddr>,
+    /// What our record says: addresses and NAT.
+    said: (Vec<SocketAddr>, Fingerprint),
     record_sequence: u64,
     stun_datagrams: u64,
 }
@@ -120,9 +128,12 @@ impl Node {
             public: None,
             nat: None,
         };
+        let around = Around::new(identity.id(), config.local, config.room.local, &config.stun);
+        let mut links = Links::new(identity.clone(), program, record);
+        links.set_homes(around.homes);
         let mut node = Self {
             endpoint,
-            links: Links::new(identity.clone(), program, record),
+            links,
             room,
             catalogue: Catalogue::new(identity.clone(), start),
             downloads: Downloads::default(),
@@ -135,8 +146,12 @@ impl Node {
             told: Told::default(),
             paths: Paths::default(),
             passing: Passing::default(),
-            interfaces: Interfaces::default(),
+            around,
+            sockets: Sockets::default(),
+            socket_requests: VecDeque::new(),
+            next_home: 0,
             public: None,
+            said: (addresses(&config, None), Fingerprint::default()),
             record_sequence: start,
             stun_datagrams: 0,
             config,
@@ -249,12 +264,39 @@ impl Node {
         }
         let nat = public.filter(|public| public.ip() == self.config.local.ip()).map(|_| NatKind::None);
         self.told.push(Event::Address { public, nat });
+        self.publish_record(now);
+        self.settle(now);
+    }
+
+    /// Says where we can be reached and what our NAT is like, if that is something else than before.
+    pub(super) fn publish_record(&mut self, now: Instant) {
+        let homes = self.around.homes.iter().map(|home| home.local).filter(|local| !local.ip().is_unspecified());
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in homes.chain(self.public).chain(self.around.external) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        let said = (addresses, Fingerprint::default());
+        if self.said == said {
+            return;
+        }
+        self.said = said;
         self.record_sequence += 1;
-        let addresses = addresses(&self.config, public);
-        let record = MemberRecord::sign(&self.config.identity, &self.config.name, &addresses, self.record_sequence);
+        let record = MemberRecord::sign_behind(
+            &self.config.identity,
+            &self.config.name,
+            &self.said.0,
+            self.said.1,
+            self.record_sequence,
+        );
         self.links.set_record(record.clone());
         self.room.update_record(now, record);
-        self.settle(now);
+    }
+
+    /// A server's name was looked up.
+    pub(super) fn on_resolved(&mut self, _now: Instant, name: &str, addresses: &[SocketAddr]) {
+        tracing::debug!(name, ?addresses, "a server's addresses");
     }
 
     /// The disk did something.
@@ -350,6 +392,19 @@ impl Machine for Node {
 
     fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
         self.endpoint.poll_transmit(now, buffer)
+    }
+
+    fn poll_socket(&mut self) -> Option<SocketRequest> {
+        self.socket_requests.pop_front()
+    }
+
+    fn handle_socket(&mut self, now: Instant, report: SocketReport) {
+        let (SocketReport::Opened { socket, .. } | SocketReport::Failed(socket)) = report;
+        match self.sockets.owner(socket) {
+            Some((Owner::Node, _)) => self.on_home(now, report),
+            Some((Owner::Discovery | Owner::Punch(_), _)) | None => {}
+        }
+        self.settle(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -3,6 +3,7 @@
 use super::budget::{Budget, is_host};
 use crate::mrt::{CloseReason, ConnectError, ConnectTo, ConnectionHandle, Endpoint, Route};
 use crate::node::identity::NodeId;
+use crate::node::paths::Homes;
 use crate::node::room::{DialFailure, DialTo};
 use crate::time::{Duration, Instant};
 use std::collections::{BTreeSet, VecDeque};
@@ -93,7 +94,13 @@ impl Dial {
     }
 
     /// Tries the next way, if its time has come. What the user typed is called in any case.
-    pub(super) fn advance(&mut self, now: Instant, endpoint: &mut Endpoint, budget: &mut Budget) -> Option<Begun> {
+    pub(super) fn advance(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        budget: &mut Budget,
+        homes: &Homes,
+    ) -> Option<Begun> {
         while now >= self.next || (self.attempts.is_empty() && self.asked == 0) {
             match self.ways.pop_front()? {
                 Way::Relay(relay) => {
@@ -106,7 +113,9 @@ impl Dial {
                         self.failure = DialFailure::NoAnswer;
                         continue;
                     }
-                    if let Some(connection) = self.attempt(now, endpoint, address.into()) {
+                    // Of a family that we listen at nowhere, as far as we know: the system will say.
+                    let route = homes.route(address).unwrap_or_else(|| address.into());
+                    if let Some(connection) = self.attempt(now, endpoint, route) {
                         return Some(Begun::Attempt(connection));
                     }
                 }

@@ -8,6 +8,7 @@ use super::frame::MAX_FRAME;
 use super::hello::Hello;
 use crate::mrt::{self, Class, ConnectionHandle, Endpoint, Route};
 use crate::node::identity::{Identity, NodeId};
+use crate::node::paths::Homes;
 use crate::node::record::MemberRecord;
 use crate::node::room::{DialFailure, DialTo, LinkDown};
 use crate::node::wire;
@@ -65,6 +66,7 @@ pub struct Links {
     dials: BTreeMap<DialNumber, Dial>,
     attempts: BTreeMap<ConnectionHandle, DialNumber>,
     budget: Budget,
+    homes: Homes,
     /// Who may say more than a stranger.
     members: BTreeSet<NodeId>,
     next_dial: u64,
@@ -85,6 +87,7 @@ impl Links {
             dials: BTreeMap::new(),
             attempts: BTreeMap::new(),
             budget: Budget::default(),
+            homes: Homes::default(),
             members: BTreeSet::new(),
             next_dial: 0,
             look_at: None,
@@ -96,6 +99,11 @@ impl Links {
     /// What later hellos say of us.
     pub fn set_record(&mut self, record: MemberRecord) {
         self.hello.record = record;
+    }
+
+    /// From where each family of addresses is called.
+    pub(in crate::node) const fn set_homes(&mut self, homes: Homes) {
+        self.homes = homes;
     }
 
     /// Who is in the room: everybody else is a stranger.
@@ -312,7 +320,7 @@ impl Links {
 
     fn advance(&mut self, now: Instant, endpoint: &mut Endpoint, number: DialNumber) {
         let Some(dial) = self.dials.get_mut(&number) else { return };
-        while let Some(begun) = dial.advance(now, endpoint, &mut self.budget) {
+        while let Some(begun) = dial.advance(now, endpoint, &mut self.budget, &self.homes) {
             match (begun, dial.expected) {
                 (Begun::Attempt(attempt), _) => {
                     self.attempts.insert(attempt, number);

@@ -8,14 +8,20 @@
 //!  asking     ways through others that we asked for, or were offered
 //!  relaying   flows that we pass on for others
 //!  passing    the node's verbs over these two
+//!  sockets    which part of the node each socket belongs to
+//!  around     where we listen, and what the machine, the LAN and the gateway say
 //! ```
 //!
 //! Reading order: as above. This folder knows links and members; it does not know what is said over them.
 
+mod around;
 mod asking;
 mod message;
 mod passing;
 mod relaying;
+mod sockets;
 
+pub(super) use around::{Around, Home, Homes};
 pub use message::{PathMessage, Prober, Refusal};
 pub(super) use passing::Passing;
+pub(super) use sockets::{Owner, Sockets};
