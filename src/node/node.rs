@@ -5,7 +5,7 @@ use super::catalogue::Catalogue;
 use super::disk::{DiskError, DiskReply, DiskRequest};
 use super::identity::{Identity, NodeId};
 use super::links::{DialNumber, Links};
-use super::paths::{Around, Owner, Passing, Sockets};
+use super::paths::{Around, Nat, Owner, Passing, Sockets};
 use super::record::MemberRecord;
 use super::room::{self, Room, RoomConfig};
 use super::ticket::Ticket;
@@ -96,6 +96,7 @@ pub struct Node {
     pub(super) paths: Paths,
     pub(super) passing: Passing,
     pub(super) around: Around,
+    pub(super) nat: Nat,
     pub(super) sockets: Sockets,
     pub(super) socket_requests: VecDeque<SocketRequest>,
     /// Sockets that were opened to listen at.
@@ -104,7 +105,6 @@ pub struct Node {
     /// What our record says: addresses and NAT.
     said: (Vec<SocketAddr>, Fingerprint),
     record_sequence: u64,
-    stun_datagrams: u64,
 }
 
 impl Node {
@@ -147,13 +147,13 @@ impl Node {
             paths: Paths::default(),
             passing: Passing::default(),
             around,
+            nat: Nat::default(),
             sockets: Sockets::default(),
             socket_requests: VecDeque::new(),
             next_home: 0,
             public: None,
             said: (addresses(&config, None), Fingerprint::default()),
             record_sequence: start,
-            stun_datagrams: 0,
             config,
         };
         node.told.push(ready);
@@ -365,10 +365,9 @@ impl fmt::Debug for Node {
 
 impl Machine for Node {
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
-        // RFC 7983 §7: the first byte tells. Nobody asked STUN anything over this socket yet.
+        // RFC 7983 §7: the first byte tells.
         if datagram.contents.first().is_some_and(|first| is_stun(*first)) {
-            self.stun_datagrams = self.stun_datagrams.saturating_add(1);
-            return;
+            return self.on_stun(now, &datagram);
         }
         self.endpoint.handle_datagram(now, datagram);
         self.settle(now);
@@ -391,7 +390,7 @@ impl Machine for Node {
     }
 
     fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        self.endpoint.poll_transmit(now, buffer)
+        self.poll_small(buffer).or_else(|| self.endpoint.poll_transmit(now, buffer))
     }
 
     fn poll_socket(&mut self) -> Option<SocketRequest> {

@@ -9,6 +9,7 @@
 //!  relaying   flows that we pass on for others
 //!  passing    the node's verbs over these two
 //!  sockets    which part of the node each socket belongs to
+//!  nat        what our NAT does; others' questions about theirs
 //!  around     where we listen, and what the machine, the LAN and the gateway say
 //! ```
 //!
@@ -17,11 +18,13 @@
 mod around;
 mod asking;
 mod message;
+mod nat;
 mod passing;
 mod relaying;
 mod sockets;
 
 pub(super) use around::{Around, Home, Homes};
 pub use message::{PathMessage, Prober, Refusal};
+pub(super) use nat::Nat;
 pub(super) use passing::Passing;
 pub(super) use sockets::{Owner, Sockets};
