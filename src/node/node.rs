@@ -196,7 +196,8 @@ impl Node {
             }
             Command::Why => {
                 let (ranking, history) = self.room.why();
-                self.told.push(Event::Why { ranking, history });
+                let (nat, paths) = (self.said.1.to_string(), self.explain_paths(now));
+                self.told.push(Event::Why { ranking, history, nat, paths });
                 Ok(())
             }
             Command::Quit => {

@@ -1,13 +1,14 @@
 //! What the parts report to each other, after every call, until all are quiet.
 
-use super::api::Event;
+use super::api::{Event, PathExplained};
 use super::catalogue::CatalogueOutput;
 use super::identity::NodeId;
 use super::links::{LinkEvent, LinkMessage};
 use super::node::{Node, Purpose, Stage, path_of};
+use super::record::MemberRecord;
 use super::room::{DialTo, LinkedPeer, RoomOutput};
 use super::transfer::{Around, TransferOutput};
-use crate::mrt::{self, Class};
+use crate::mrt::{self, Class, ConnectionHandle, Route};
 use crate::time::{Duration, Instant};
 
 /// How often peers are listened for: what the room learns of a sign of life is late by this much at most.
@@ -185,8 +186,32 @@ impl Node {
                 continue;
             }
             let rtt_ms = stats.min_rtt.map(|_| stats.rtt.as_secs_f64() * 1e3);
-            self.told.push(Event::Path { id, path: path_of(stats.route), rtt_ms, probes: stats.sent_packets });
+            self.told.push(Event::Path {
+                id,
+                path: path_of(stats.route),
+                rtt_ms,
+                probes: stats.sent_packets,
+                why: None,
+            });
         }
+    }
+
+    /// How each member is reached, and why no better.
+    pub(super) fn explain_paths(&self, now: Instant) -> Vec<PathExplained> {
+        let view = self.room.view();
+        let members = self.links.linked().filter_map(|(id, connection)| Some((id, connection, view.record(id)?)));
+        let explain = |(id, connection, record): (NodeId, ConnectionHandle, &MemberRecord)| {
+            let route = self.endpoint.stats(now, connection)?.route;
+            let via = match route {
+                Route::Relayed { by, .. } => self.links.peer_of(by),
+                Route::Udp { .. } => None,
+            };
+            let paths = self.endpoint.paths(now, connection);
+            let standby = paths.iter().filter(|path| path.validated && !path.active).count();
+            let nat = record.facts.nat.to_string();
+            Some(PathExplained { id, path: path_of(route), via, standby, probes: 0, nat, why: None })
+        };
+        members.filter_map(explain).collect()
     }
 
     /// Whether anything happened.
