@@ -144,7 +144,7 @@ fn a_forged_cookie_does_not_keep_a_caller_out() {
 /// Only what does not borrow.
 fn owned(clear: Clear<'_>) -> Clear<'static> {
     match clear {
-        Clear::Rcon { pattern, from, .. } => Clear::Rcon { pattern, from, cookie: &[], noise: &[] },
+        Clear::Rcon { relayed, pattern, from, .. } => Clear::Rcon { relayed, pattern, from, cookie: &[], noise: &[] },
         _ => panic!("{clear}"),
     }
 }
@@ -216,7 +216,8 @@ fn requests_that_cannot_be_read_bring_the_cookies_too() {
     for number in 0..1000 {
         let mut bytes = Vec::new();
         let noise = pattern(number, 150);
-        Clear::Rcon { pattern: Pattern::IK, from: Cid(number), cookie: &[], noise: &noise }.emit(&mut bytes);
+        Clear::Rcon { relayed: false, pattern: Pattern::IK, from: Cid(number), cookie: &[], noise: &noise }
+            .emit(&mut bytes);
         let from = SocketAddr::new(STRANGER.ip(), 20_000 + number as u16);
         pair.network.inject(Packet::new(from, SERVER, bytes));
         pair.network.run_for(MS / 10);
@@ -252,7 +253,7 @@ fn a_request_in_anothers_name_does_not_take_its_place() {
         other.poll_transmit(pair.now(), &mut buffer).unwrap();
         let Ok(Clear::Rcon { pattern, noise, .. }) = Clear::parse(&buffer) else { panic!() };
         let mut bytes = Vec::new();
-        Clear::Rcon { pattern, from, cookie: &[], noise }.emit(&mut bytes);
+        Clear::Rcon { relayed: false, pattern, from, cookie: &[], noise }.emit(&mut bytes);
         pair.network.inject(Packet { bytes, ..genuine.clone() });
         pair.network.inject(genuine);
         pair.must("both are connected", secs(1), |client, server| {
