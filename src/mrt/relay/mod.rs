@@ -13,5 +13,9 @@
 //! A relay knows handles and bytes: no keys, no addresses, nothing of what the datagrams hold.
 
 mod api;
+mod bucket;
+mod queue;
+mod table;
 
 pub use api::{RelayCount, RelayDrops, RelayError, RelayFlow, RelayLimits, RelayStats};
+pub(crate) use table::Relay;
