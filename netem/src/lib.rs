@@ -61,8 +61,8 @@ mod profile;
 
 pub use link::{GilbertElliott, Link, Loss, Mask, Queue, Reordering};
 pub use nat::{
-    Behaviour, FIRST_PORT, Filtering, GUESSING_LIMIT, Mapping, Nat, NatCounters, PORTS, Ports, Possible, Refresh,
-    Refused, direct_path_possible,
+    Behaviour, FIRST_PORT, Filtering, GUESSING_LIMIT, MATRIX, Mapping, Nat, NatCounters, PORTS, Ports, Possible,
+    Refresh, Refused, direct_path_possible, direct_path_required,
 };
 pub use network::{Fault, Host, NatId, Network, SOCKET_BUFFER, Script, Site, Verdict};
 pub use packet::{Ecn, Packet};
