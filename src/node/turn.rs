@@ -93,6 +93,9 @@ impl Node {
                 };
                 self.room.handle_link_up(now, LinkedPeer { record, remote, secret, dial });
                 self.catalogue.handle_link_up(peer);
+                if let Some(remote) = remote {
+                    self.add_member_vantage(now, remote);
+                }
                 self.paths.look = true;
             }
             LinkEvent::Down { peer, why } => {

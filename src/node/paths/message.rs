@@ -43,18 +43,16 @@ pub enum PathMessage {
         /// An outside address of whoever asks.
         to: SocketAddr,
         /// To be repeated in the probe.
-        token: u64,
-        /// Who shall send it.
+        token: [u8; 12],
+        /// From where.
         by: Prober,
     },
-    /// From the supernode to a member that the one at `to` never sent anything to: as in `Probe`.
-    ProbeFor {
-        /// Whose address it is.
-        asker: NodeId,
-        /// Where to.
-        to: SocketAddr,
-        /// To be repeated in the probe.
-        token: u64,
+    /// What came of it.
+    Probed {
+        /// As asked.
+        token: [u8; 12],
+        /// Whether the probe left.
+        sent: bool,
     },
 }
 
@@ -69,11 +67,11 @@ pub enum Refusal {
     Full,
 }
 
-/// Who sends a probe.
+/// From where a probe is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Prober {
-    /// Whoever is asked, from another port than the one it is known by.
+    /// From the port that the member is known by.
+    Known,
+    /// From another one.
     OtherPort,
-    /// Somebody whom the asker never sent anything to.
-    Uncontacted,
 }

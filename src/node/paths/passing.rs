@@ -99,7 +99,8 @@ impl Node {
                     self.unbind(now, ended);
                 }
             }
-            PathMessage::Probe { .. } | PathMessage::ProbeFor { .. } => {}
+            PathMessage::Probe { to, token, by } => self.on_probe(now, from, to, token, by),
+            PathMessage::Probed { token, sent } => self.on_probed(now, token, sent),
         }
     }
 
