@@ -265,6 +265,8 @@ impl Live {
             if self.acks_to == from {
                 self.acks_to = to;
             }
+            // The last acknowledgement went to where the last packet before this one came from, or was thought to.
+            self.acks.repeat(now);
             // What is in flight went to where nobody may have been any more: that is found out at once, not by the clock of the old
             // path.
             if self.paths.active.ledger.has_ack_eliciting_in_flight() {
@@ -405,6 +407,10 @@ impl Live {
             Why::Fallback => {
                 path.liveness.fall(now);
                 self.counters.lost_packets += find_lost(now, path, &mut self.channels, true);
+                if self.acks_to == path.route {
+                    self.acks_to = self.paths.active.route;
+                }
+                self.acks.repeat(now);
             }
         }
         self.paths.standby.iter_mut().for_each(|path| path.wanted = false);

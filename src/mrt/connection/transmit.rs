@@ -136,7 +136,9 @@ impl Live {
         if self.acks_to == self.paths.active.route || self.paths.standby.is_empty() {
             return None;
         }
-        self.paths.standby_at(self.acks_to)
+        let index = self.paths.standby_at(self.acks_to)?;
+        self.paths.standby.get(index).filter(|path| path.liveness.is_alive() && !path.liveness.is_suspect())?;
+        Some(index)
     }
 
     /// RFC 8899: a packet of nothing but padding, to see whether one of its size gets through.
