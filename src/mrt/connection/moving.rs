@@ -73,7 +73,8 @@ impl Live {
         path.wanted = true;
         if self.initiator {
             // It may have had to. If our way is still good, the answer says so, and a ping calls the other side back.
-            self.paths.active.liveness.ask(now);
+            let patience = self.paths.active.probe_timeout(0).saturating_mul(3);
+            self.paths.active.liveness.doubt(now, patience);
         } else if path.liveness.is_alive() && !path.liveness.is_suspect() {
             self.move_to(now, index, Why::Chosen);
         }
@@ -98,8 +99,8 @@ impl Live {
         }
         let Some(trial) = self.paths.trial_mut(route) else { return };
         trial.on_received(arrival.size as u64);
-        if newest && trial.next.is_none() {
-            trial.next = Some(now);
+        if newest {
+            trial.on_newest(now);
         }
     }
 

@@ -318,7 +318,8 @@ mod tests {
         }
         let got = second(&mut relay, &[(end(1, 0), 1400), (end(1, 1), 300)]);
         let [large, small] = [got[&end(2, 0)], got[&end(2, 1)]];
-        assert!(large.abs_diff(small) <= large / 20, "{large} and {small}");
+        // The first burst belongs to whose turn it is.
+        assert!(large.abs_diff(small) <= large / 10, "{large} and {small}");
         assert!((950_000..=1_080_000).contains(&(large + small)), "{}", large + small);
     }
 
