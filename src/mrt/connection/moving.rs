@@ -73,7 +73,8 @@ impl Live {
         path.wanted = true;
         if self.initiator {
             // It may have had to. If our way is still good, the answer says so, and a ping calls the other side back.
-            self.paths.active.liveness.ask(now);
+            let patience = self.paths.active.probe_timeout(0).saturating_mul(3);
+            self.paths.active.liveness.doubt(now, patience);
         } else if path.liveness.is_alive() && !path.liveness.is_suspect() {
             self.move_to(now, index, Why::Chosen);
         }
@@ -98,8 +99,8 @@ impl Live {
         }
         let Some(trial) = self.paths.trial_mut(route) else { return };
         trial.on_received(arrival.size as u64);
-        if newest && trial.next.is_none() {
-            trial.next = Some(now);
+        if newest {
+            trial.on_newest(now);
         }
     }
 
@@ -265,6 +266,8 @@ impl Live {
             if self.acks_to == from {
                 self.acks_to = to;
             }
+            // The last acknowledgement went to where the last packet before this one came from, or was thought to.
+            self.acks.repeat(now);
             // What is in flight went to where nobody may have been any more: that is found out at once, not by the clock of the old
             // path.
             if self.paths.active.ledger.has_ack_eliciting_in_flight() {
@@ -405,6 +408,10 @@ impl Live {
             Why::Fallback => {
                 path.liveness.fall(now);
                 self.counters.lost_packets += find_lost(now, path, &mut self.channels, true);
+                if self.acks_to == path.route {
+                    self.acks_to = self.paths.active.route;
+                }
+                self.acks.repeat(now);
             }
         }
         self.paths.standby.iter_mut().for_each(|path| path.wanted = false);
