@@ -7,7 +7,9 @@
 //!
 //! This layer knows neither MRT nor rooms.
 
+pub mod candidate;
 pub mod fingerprint;
+pub mod punch;
 pub mod startup;
 
 /// Whether a datagram that begins with this byte belongs to STUN (RFC 7983 §7): MRT shares the socket and keeps off 0 to 3.
