@@ -115,6 +115,14 @@ pub trait Machine {
     /// The system says that nobody listens at `to` (ICMP). A hint only: anyone could have sent it.
     fn handle_unreachable(&mut self, now: Instant, to: SocketAddr);
 
+    /// The same, about a datagram that left from `socket`. Unless a machine says otherwise it hears only of its main socket: a
+    /// guess sent from another one that hit a closed port says nothing about a path that works.
+    fn handle_socket_unreachable(&mut self, now: Instant, socket: SocketId, to: SocketAddr) {
+        if socket == SocketId::MAIN {
+            self.handle_unreachable(now, to);
+        }
+    }
+
     /// The time last returned by [`poll_timeout`](Self::poll_timeout) has come. Harmless when called early.
     fn handle_timeout(&mut self, now: Instant);
 

@@ -36,8 +36,8 @@ fn emitted(packet: &Clear<'_>) -> Vec<u8> {
 fn clear_packets() -> Vec<Vec<u8>> {
     let (to, from) = (Cid(0x0102_0304_0506_0708), Cid(u64::MAX));
     vec![
-        emitted(&Clear::Rcon { pattern: Pattern::XX, from, cookie: b"", noise: &[7; 32] }),
-        emitted(&Clear::Rcon { pattern: Pattern::IKpsk2, from, cookie: &[9; 64], noise: &[7; 512] }),
+        emitted(&Clear::Rcon { relayed: false, pattern: Pattern::XX, from, cookie: b"", noise: &[7; 32] }),
+        emitted(&Clear::Rcon { relayed: true, pattern: Pattern::IKpsk2, from, cookie: &[9; 64], noise: &[7; 512] }),
         emitted(&Clear::Rtry { to, cookie: &[9; 40] }),
         emitted(&Clear::Acon { to, from, noise: &[7; 48] }),
         emitted(&Clear::Pnch { tag: [3; 16] }),

@@ -1,5 +1,6 @@
 //! What the driver can run.
 
+use super::surroundings::{Surroundings, SurroundingsRequest};
 use crate::machine::Machine;
 use crate::time::Instant;
 
@@ -33,6 +34,14 @@ pub trait Driven: Machine + Send {
     fn handle_done(&mut self, _now: Instant, done: Self::Done) {
         drop(done);
     }
+
+    /// What it wants to know, or have done, beyond its sockets.
+    fn poll_request(&mut self) -> Option<SurroundingsRequest> {
+        None
+    }
+
+    /// Something about the network around it.
+    fn handle_surroundings(&mut self, _now: Instant, _surroundings: Surroundings) {}
 
     /// Whether the run is over: what is still to be sent and told is sent and told, then the loop ends.
     fn is_finished(&self) -> bool;

@@ -12,7 +12,7 @@
 //!                                             send
 //!                                               │  ▲
 //!                                               ▼  │
-//!                                              Socket
+//!                                              Sockets
 //! ```
 //!
 //! One thread receives, acknowledges and sends. Two processes that talk to each other then keep two cores busy without one lock
@@ -26,9 +26,12 @@ mod clock;
 mod driven;
 mod entropy;
 mod helper;
+mod receiving;
 mod remote;
 mod run;
 mod socket;
+mod sockets;
+pub mod surroundings;
 mod unreachable;
 mod wait;
 
@@ -36,6 +39,7 @@ pub use clock::Clock;
 pub use driven::Driven;
 pub use entropy::fresh_seed;
 pub use helper::Helper;
+pub use receiving::{Received, Receiving};
 pub use remote::{Commander, Gone, Remote, TrySendError};
 pub use run::{spawn, spawn_with_helper};
-pub use socket::{Buffers, Outcome, Socket};
+pub use socket::{Buffers, Outcome, Socket, bind};

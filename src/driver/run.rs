@@ -1,4 +1,4 @@
-//! The loop: receive, obey, be on time, tell, send, wait; a bounded amount of each a turn.
+//! The loop: receive, obey, be on time, open and close sockets, tell, send, wait; a bounded amount of each a turn.
 //!
 //! **A slow reader of events.** One event at most is held here while the channel is full. From then on no event is polled and no
 //! command taken, so that whatever the machine would tell stays in the machine, where credit and caps bound it. Receiving,
@@ -9,11 +9,12 @@ use super::driven::Driven;
 use super::helper::{self, Helper};
 use super::remote::{Commander, Remote};
 use super::socket::{Outcome, Socket};
+use super::sockets::{Share, Sockets};
 use super::{Clock, wait::wait};
-use crate::machine::{MAX_TRANSMIT_BYTES, Transmit};
+use crate::machine::{MAX_TRANSMIT_BYTES, SocketRequest, Transmit};
 use crate::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::thread::Builder;
@@ -23,9 +24,6 @@ const MAX_COMMANDS: usize = 256;
 
 /// Events that wait for their reader, at most.
 const MAX_EVENTS: usize = 1024;
-
-/// Batches received a turn, at most: acknowledgements are not late, and sending is not kept waiting.
-const RECEIVES_A_TURN: usize = 2;
 
 /// Bytes received before the machine's events are polled: what is read is freed while it is in the processor's cache, and before
 /// the allocator returns it to the system, only to ask for it again (both measured: a fifth of a receiver's time).
@@ -40,13 +38,18 @@ const EVENTS_A_TURN: usize = 256;
 /// Transmits a turn, at most: 16 of 64 KiB are a third of a millisecond of work.
 const SENDS_A_TURN: usize = 16;
 
+/// Sockets opened or closed a turn, at most. Opening one is about fifteen system calls.
+const SOCKETS_A_TURN: usize = 32;
+
+/// Sockets that one wait tells about, at most; the next tells about the others.
+const READY_A_TURN: usize = 64;
+
 /// When to look again at something that tells nobody that it changed: a full channel, a socket in trouble.
 const RETRY: Duration = Duration::from_millis(5);
 
 /// How long the last events wait for their reader once the machine has finished.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 
 /// Runs a machine on a thread of its own, called `name`. Its jobs, if it has any, are not done.
@@ -127,7 +130,7 @@ struct Network<D: Driven> {
     /// A waker that is dropped takes its last wake-up along: the one that says that nobody is left.
     _waker: Arc<Waker>,
     ready: Events,
-    socket: Socket,
+    sockets: Sockets,
     driven: D,
     clock: Clock,
     commands: Receiver<D::Command>,
@@ -135,8 +138,6 @@ struct Network<D: Driven> {
     helping: Option<Helping<D>>,
     /// Nobody can send a command any more.
     abandoned: bool,
-    /// The socket has not yet said that nothing is left to receive (readiness is told once, when it changes).
-    readable: bool,
     /// What is to be sent next, or found the system's buffer full.
     buffer: Vec<u8>,
     /// How to send the buffer, and how much of it has left.
@@ -155,26 +156,25 @@ impl<D: Driven> Network<D> {
     fn new(
         poll: Poll,
         waker: &Arc<Waker>,
-        mut socket: Socket,
+        socket: Socket,
         driven: D,
         clock: Clock,
         helping: Option<Helping<D>>,
     ) -> io::Result<Ends<D>> {
-        poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
+        let sockets = Sockets::new(socket, poll.registry())?;
         let (commands_in, commands) = bounded(MAX_COMMANDS);
         let (events, events_out) = bounded(MAX_EVENTS);
         let network = Self {
             poll,
             _waker: Arc::clone(waker),
-            ready: Events::with_capacity(8),
-            socket,
+            ready: Events::with_capacity(READY_A_TURN),
+            sockets,
             driven,
             clock,
             commands,
             teller: Teller { events, held: None },
             helping,
             abandoned: false,
-            readable: true,
             buffer: Vec::with_capacity(MAX_TRANSMIT_BYTES),
             unsent: None,
             more: false,
@@ -191,9 +191,11 @@ impl<D: Driven> Network<D> {
             self.receive();
             self.obey();
             self.be_on_time();
+            self.change_sockets();
             self.tell();
             self.send();
-            // Sending may have something to tell, too.
+            // Sending may have something to tell, too, or want a socket.
+            self.change_sockets();
             self.tell();
             if self.is_over() {
                 break;
@@ -204,14 +206,12 @@ impl<D: Driven> Network<D> {
 
     /// Datagrams, then reports about datagrams.
     fn receive(&mut self) {
-        for _ in 0..RECEIVES_A_TURN {
-            if !self.readable {
-                break;
-            }
+        let mut share = Share::default();
+        while let Some(socket) = self.sockets.next_readable(&mut share) {
             let now = self.clock.now();
-            let (socket, teller, driven) = (&mut self.socket, &mut self.teller, &mut self.driven);
+            let (teller, driven) = (&mut self.teller, &mut self.driven);
             let mut untold = 0;
-            let received = socket.receive(|datagram| {
+            let received = self.sockets.receive(socket, &mut share, |datagram| {
                 untold += datagram.contents.len();
                 driven.handle_datagram(now, datagram);
                 if untold >= TELL_EVERY {
@@ -219,20 +219,15 @@ impl<D: Driven> Network<D> {
                     teller.tell(driven);
                 }
             });
-            match received {
-                Ok(more) => self.readable = more,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
-                Err(error) => {
-                    tracing::trace!(%error, "receiving");
-                    self.retry = true;
-                    break;
-                }
+            if let Err(error) = received {
+                tracing::trace!(?socket, %error, "receiving");
+                self.retry = true;
             }
         }
-        self.more |= self.readable && !self.retry;
+        self.more |= self.sockets.has_readable() && !self.retry;
         let now = self.clock.now();
-        while let Some(to) = self.socket.take_unreachable() {
-            self.driven.handle_unreachable(now, to);
+        while let Some((socket, to)) = self.sockets.take_unreachable() {
+            self.driven.handle_socket_unreachable(now, socket, to);
         }
     }
 
@@ -272,6 +267,25 @@ impl<D: Driven> Network<D> {
         }
     }
 
+    /// Sockets that the machine wants, or wants no more.
+    fn change_sockets(&mut self) {
+        let mut changed = 0;
+        while changed < SOCKETS_A_TURN
+            && let Some(request) = self.driven.poll_socket()
+        {
+            changed += 1;
+            match request {
+                SocketRequest::Open { socket, bind } => {
+                    let report = self.sockets.open(self.poll.registry(), socket, bind);
+                    self.driven.handle_socket(self.clock.now(), report);
+                }
+                SocketRequest::Close(socket) => self.sockets.close(self.poll.registry(), socket),
+            }
+        }
+        // What was opened may want to be used.
+        self.more |= changed > 0;
+    }
+
     /// Events to their reader, jobs to the helper.
     fn tell(&mut self) {
         let told = self.teller.tell(&mut self.driven);
@@ -302,6 +316,10 @@ impl<D: Driven> Network<D> {
 
     /// What is to be sent.
     fn send(&mut self) {
+        let registry = self.poll.registry();
+        if self.sockets.holds() {
+            self.sockets.send_held(registry);
+        }
         for _ in 0..SENDS_A_TURN {
             let (transmit, sent) = match self.unsent.take() {
                 Some(unsent) => unsent,
@@ -314,7 +332,7 @@ impl<D: Driven> Network<D> {
                 }
             };
             let Some(rest) = self.buffer.get(sent..) else { continue };
-            if let Outcome::Blocked { sent: now_sent } = self.socket.send(&transmit, rest) {
+            if let Outcome::Blocked { sent: now_sent } = self.sockets.send(registry, &transmit, rest) {
                 self.unsent = Some((transmit, sent + now_sent));
                 return;
             }
@@ -327,17 +345,17 @@ impl<D: Driven> Network<D> {
         let now = self.clock.now();
         let due = self.driven.poll_timeout().map(|due| due.saturating_since(now));
         let mut timeout = if self.more { Some(Duration::ZERO) } else { due };
-        if self.retry || self.farewell.is_some() {
+        if self.retry || self.farewell.is_some() || self.sockets.holds() {
             timeout = Some(timeout.map_or(RETRY, |timeout| timeout.min(RETRY)));
         }
         if self.unsent.is_some() {
             // What is due may be just what cannot be sent.
             timeout = Some(timeout.map_or(RETRY, |timeout| timeout.clamp(Duration::from_millis(1), RETRY)));
-            self.watch(Interest::READABLE | Interest::WRITABLE);
+            self.sockets.watch_main(self.poll.registry(), true);
         }
         let waited = wait(&mut self.poll, &mut self.ready, timeout);
         if self.unsent.is_some() {
-            self.watch(Interest::READABLE);
+            self.sockets.watch_main(self.poll.registry(), false);
         }
         match waited {
             Ok(()) => {}
@@ -347,20 +365,8 @@ impl<D: Driven> Network<D> {
                 std::thread::sleep(RETRY);
             }
         }
-        for event in &self.ready {
-            if event.token() == SOCKET {
-                self.readable |= event.is_readable() || event.is_error();
-                if event.is_error() {
-                    self.socket.collect_unreachable();
-                }
-            }
-        }
-    }
-
-    /// Writability is watched only while something cannot be sent: the system tells it for every datagram that leaves.
-    fn watch(&mut self, interests: Interest) {
-        if let Err(error) = self.poll.registry().reregister(&mut self.socket, SOCKET, interests) {
-            tracing::error!(%error, "watching the socket");
+        for event in self.ready.iter().filter(|event| event.token() != WAKER) {
+            self.sockets.handle_event(event);
         }
     }
 
@@ -374,7 +380,8 @@ impl<D: Driven> Network<D> {
         }
         let now = self.clock.now();
         let farewell = *self.farewell.get_or_insert(now + FAREWELL);
-        let done = self.teller.held.is_none() && self.unsent.is_none() && !self.more;
+        let waits_to_leave = self.unsent.is_some() || self.sockets.holds();
+        let done = self.teller.held.is_none() && !waits_to_leave && !self.more;
         done || now >= farewell
     }
 }

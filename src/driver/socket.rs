@@ -1,25 +1,20 @@
-//! The one UDP socket: batches, segmentation offload, ECN, and errors that end nothing.
+//! A UDP socket: batches, segmentation offload, ECN, and errors that end nothing.
 
+use super::receiving::{Received, Receiving};
 use super::unreachable::Unreachable;
 use crate::machine::{Datagram, Ecn, MAX_SEGMENTS, SocketId, Transmit};
 use mio::event::Source;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
-use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
-use smallvec::SmallVec;
-use std::io::{self, ErrorKind, IoSliceMut};
+use quinn_udp::{EcnCodepoint, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, Type};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 
 /// Kernel buffer asked for in each direction, in bytes: 13 ms of a 2.5 Gbit/s link, which is longer than a turn of the loop or a
 /// moment without a core takes. The system may give less.
 const KERNEL_BUFFER: usize = 4 << 20;
-
-/// Buffers filled by one system call. Each may hold 64 datagrams (GRO).
-const RECEIVE_BATCH: usize = 16;
-
-/// Bytes of one receive buffer: what the kernel merges into one is a UDP datagram's length at most.
-const RECEIVE_BUFFER: usize = 65_536;
 
 /// What became of a [`Transmit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,46 +46,47 @@ pub struct Socket {
     buffers: Buffers,
     /// Datagrams that one system call may send; 1 once segmentation offload proved not to work.
     segments: usize,
-    /// Receive buffers, allocated once.
-    received: Vec<Box<[u8]>>,
-    metas: [RecvMeta; RECEIVE_BATCH],
     unreachable: Unreachable,
     /// Datagrams that the system refused to send.
     refused: u64,
 }
 
 impl Socket {
-    /// Binds to `addr`. Port 0 lets the system choose.
+    /// Binds to `addr`. Port 0 lets the system choose. An IPv6 socket carries IPv6 only.
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
-        Self::from_std(std::net::UdpSocket::bind(addr)?)
+        Self::from_std(bind(addr)?)
     }
 
-    /// Takes over a bound socket.
+    /// Takes over a bound socket, and asks for kernel buffers that suit a fast path.
     pub fn from_std(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let mut socket = Self::with_default_buffers(socket)?;
+        socket.enlarge_buffers();
+        tracing::debug!(
+            local = %socket.local, buffers = ?socket.buffers, segments = socket.segments, gro = socket.state.gro_segments(),
+            "socket bound"
+        );
+        Ok(socket)
+    }
+
+    /// Takes over a bound socket with the kernel buffers that it has.
+    pub(super) fn with_default_buffers(socket: std::net::UdpSocket) -> io::Result<Self> {
         let local = socket.local_addr()?;
         let state = new_state(&socket)?;
-        let plain = socket2::SockRef::from(&socket);
-        // As much as we are given: too little costs packets on bursts, never the connection.
-        let _ = plain.set_recv_buffer_size(KERNEL_BUFFER);
-        let _ = plain.set_send_buffer_size(KERNEL_BUFFER);
-        let buffers =
-            Buffers { receive: plain.recv_buffer_size().unwrap_or(0), send: plain.send_buffer_size().unwrap_or(0) };
         if let Err(error) = state.enable_transport_errors(UdpSockRef::from(&socket)) {
             tracing::debug!(%error, "no ICMP reports on this socket");
         }
         let segments = state.max_gso_segments();
-        tracing::debug!(%local, ?buffers, segments, gro = state.gro_segments(), "socket bound");
-        Ok(Self {
-            io: UdpSocket::from_std(socket),
-            state,
-            local,
-            buffers,
-            segments,
-            received: (0..RECEIVE_BATCH).map(|_| vec![0; RECEIVE_BUFFER].into_boxed_slice()).collect(),
-            metas: [RecvMeta::default(); RECEIVE_BATCH],
-            unreachable: Unreachable::default(),
-            refused: 0,
-        })
+        let buffers = buffers_of(&socket2::SockRef::from(&socket));
+        let io = UdpSocket::from_std(socket);
+        Ok(Self { io, state, local, buffers, segments, unreachable: Unreachable::default(), refused: 0 })
+    }
+
+    /// As much as we are given: too little costs packets on bursts, never the connection.
+    pub(super) fn enlarge_buffers(&mut self) {
+        let plain = socket2::SockRef::from(&self.io);
+        let _ = plain.set_recv_buffer_size(KERNEL_BUFFER);
+        let _ = plain.set_send_buffer_size(KERNEL_BUFFER);
+        self.buffers = buffers_of(&plain);
     }
 
     /// The address it is bound to.
@@ -108,35 +104,35 @@ impl Socket {
         self.refused
     }
 
-    /// Receives one batch and gives every datagram to `each`. Returns whether more may wait; an error of kind
-    /// [`WouldBlock`](ErrorKind::WouldBlock) says that nothing did.
-    pub fn receive(&mut self, mut each: impl FnMut(Datagram<'_>)) -> io::Result<bool> {
-        let mut slices: SmallVec<[IoSliceMut<'_>; RECEIVE_BATCH]> =
-            self.received.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
-        let result = self.state.recv(UdpSockRef::from(&self.io), &mut slices, &mut self.metas);
-        drop(slices);
-        let count = match result {
-            Ok(count) => count,
-            Err(error) => {
-                if error.kind() != ErrorKind::WouldBlock {
-                    // Most likely a report about something we sent.
-                    self.unreachable.collect(&self.io, None);
-                }
-                return Err(error);
-            }
-        };
-        for (meta, buffer) in self.metas.iter().zip(&mut self.received).take(count) {
+    /// Receives one batch and gives every datagram to `each`, as one that came to `name`. An error of kind
+    /// [`WouldBlock`](ErrorKind::WouldBlock) says that nothing was there.
+    pub fn receive(
+        &mut self,
+        name: SocketId,
+        receiving: &mut Receiving,
+        mut each: impl FnMut(Datagram<'_>),
+    ) -> io::Result<Received> {
+        let result = receiving.fill(&self.state, UdpSockRef::from(&self.io));
+        if let Err(error) = &result
+            && error.kind() != ErrorKind::WouldBlock
+        {
+            // Most likely a report about something we sent.
+            self.unreachable.collect(&self.io);
+        }
+        let count = result?;
+        let mut bytes = 0;
+        for (meta, filled) in receiving.filled(count) {
             // Nobody can be answered at port 0.
             if meta.addr.port() == 0 {
                 continue;
             }
+            bytes += filled.len();
             let ecn = from_codepoint(meta.ecn);
-            let Some(filled) = buffer.get_mut(..meta.len) else { continue };
             for contents in filled.chunks_mut(meta.stride.max(1)) {
-                each(Datagram { socket: SocketId::MAIN, from: meta.addr, ecn, contents });
+                each(Datagram { socket: name, from: meta.addr, ecn, contents });
             }
         }
-        Ok(count == RECEIVE_BATCH)
+        Ok(Received { bytes, more: count == Receiving::BATCH })
     }
 
     /// Sends `contents` as `transmit` says.
@@ -169,8 +165,7 @@ impl Socket {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Outcome::Blocked { sent },
                 Err(error) => {
-                    let about_this = quinn_udp::is_msg_size_err(&error).then_some(transmit.to);
-                    self.unreachable.collect(&self.io, about_this);
+                    self.unreachable.collect(&self.io);
                     let offload_failed = self.restore_state(&error);
                     if batch.len() > transmit.segment_size && offload_failed {
                         doubted = Some(self.segments);
@@ -202,7 +197,7 @@ impl Socket {
 
     /// Reads what the system has to report; to be called when it says that there is something.
     pub fn collect_unreachable(&mut self) {
-        self.unreachable.collect(&self.io, None);
+        self.unreachable.collect(&self.io);
     }
 
     /// After a refusal that looks like "no offload here", `quinn-udp` stops using offload and ECN on that socket, for good. But an
@@ -229,6 +224,21 @@ impl Source for Socket {
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         self.io.deregister(registry)
     }
+}
+
+/// Binds to `addr`. An IPv6 socket is for IPv6 only, whatever the system's default is: the same port is then free for IPv4, and
+/// no IPv4 address arrives dressed up as an IPv6 one.
+pub fn bind(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+fn buffers_of(socket: &socket2::SockRef<'_>) -> Buffers {
+    Buffers { receive: socket.recv_buffer_size().unwrap_or(0), send: socket.send_buffer_size().unwrap_or(0) }
 }
 
 /// Sets the socket's options as `quinn-udp` needs them, but for one: 0.6.3 also asks for receive timestamps, whose control message
@@ -285,8 +295,10 @@ mod tests {
     /// Waits for the system, not for a time: loopback delivers before `send` returns.
     fn receive_all(socket: &mut Socket) -> Vec<(SocketAddr, Ecn, Vec<u8>)> {
         let mut all = Vec::new();
+        let mut receiving = Receiving::default();
         loop {
-            match socket.receive(|datagram| all.push((datagram.from, datagram.ecn, datagram.contents.to_vec()))) {
+            let each = |datagram: Datagram<'_>| all.push((datagram.from, datagram.ecn, datagram.contents.to_vec()));
+            match socket.receive(SocketId::MAIN, &mut receiving, each) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return all,
                 Err(error) => panic!("{error}"),

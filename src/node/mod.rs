@@ -25,6 +25,7 @@ pub mod disk;
 pub mod files;
 pub mod identity;
 pub mod links;
+pub mod paths;
 pub mod profile;
 pub mod record;
 pub mod room;
@@ -35,6 +36,7 @@ pub mod wire;
 
 #[expect(clippy::module_inception, reason = "the node is the one noun of this folder")]
 mod node;
+mod surroundings;
 mod told;
 mod turn;
 

@@ -5,11 +5,12 @@ use super::disk::{DiskReply, DiskRequest, Worker};
 use super::identity::Identity;
 use super::node::{Node, NodeConfig};
 use super::room::RoomConfig;
-use crate::driver::{Clock, Driven, Helper, Remote, Socket, fresh_seed, spawn_with_helper};
+use crate::driver::surroundings::{Surroundings, SurroundingsRequest};
+use crate::driver::{Clock, Driven, Helper, Remote, Socket, bind, fresh_seed, spawn_with_helper};
 use crate::stun::startup::{BUILT_IN_SERVERS, public_address};
 use crate::time::Instant;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -51,11 +52,14 @@ pub enum StartError {
 /// Blocks while STUN is asked, since nobody else may read the socket meanwhile.
 pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, Event>, StartError> {
     let clock = Clock::start();
-    let socket = UdpSocket::bind(setup.bind).map_err(|error| StartError::Bind(setup.bind, error))?;
+    let built_in = || BUILT_IN_SERVERS.map(str::to_owned).to_vec();
+    let servers = if setup.stun.is_empty() { built_in() } else { setup.stun };
+    let socket = bind(setup.bind).map_err(|error| StartError::Bind(setup.bind, error))?;
     let config = NodeConfig {
         identity: setup.identity,
         name: setup.name,
         local: socket.local_addr()?,
+        stun: servers.clone(),
         room: RoomConfig { open: setup.open, local: setup.local, ..RoomConfig::default() },
         unix_at_start: clock.unix_at_start(),
     };
@@ -64,8 +68,6 @@ pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, 
         ready(event);
     }
     if !setup.local {
-        let built_in = || BUILT_IN_SERVERS.map(str::to_owned).to_vec();
-        let servers = if setup.stun.is_empty() { built_in() } else { setup.stun };
         let public = public_address(&socket, &servers, &clock);
         node.set_public(clock.now(), public);
     }
@@ -93,6 +95,14 @@ impl Driven for Node {
 
     fn handle_done(&mut self, now: Instant, done: DiskReply) {
         self.handle_disk(now, done);
+    }
+
+    fn poll_request(&mut self) -> Option<SurroundingsRequest> {
+        Self::poll_request(self)
+    }
+
+    fn handle_surroundings(&mut self, now: Instant, surroundings: Surroundings) {
+        Self::handle_surroundings(self, now, surroundings);
     }
 
     fn is_finished(&self) -> bool {

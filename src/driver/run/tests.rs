@@ -1,7 +1,7 @@
 //! Stories on a toy machine: it counts, echoes, and floods when told to.
 
 use super::*;
-use crate::machine::{Datagram, Ecn, Machine, SocketId};
+use crate::machine::{Datagram, Ecn, Machine, SocketId, SocketReport};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -11,6 +11,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 enum Command {
     /// Send one datagram.
     Say(SocketAddr, Vec<u8>),
+    /// The same from one of our sockets.
+    SayFrom(SocketId, SocketAddr, Vec<u8>),
+    Open(SocketId),
+    Close(SocketId),
     /// Have a transmit ready whenever asked, for ever.
     Flood(SocketAddr),
     /// Wake up after this long.
@@ -27,13 +31,16 @@ enum Event {
     /// How late.
     Rang(Duration),
     Worked(usize),
+    Opened(SocketId, SocketAddr),
+    Failed(SocketId),
     Obeyed,
 }
 
 /// Echoes what comes from `Say`, tells everything.
 #[derive(Default)]
 struct Toy {
-    out: VecDeque<(SocketAddr, Vec<u8>)>,
+    out: VecDeque<(SocketId, SocketAddr, Vec<u8>)>,
+    sockets: VecDeque<SocketRequest>,
     events: VecDeque<Event>,
     jobs: VecDeque<usize>,
     flood: Option<SocketAddr>,
@@ -49,7 +56,7 @@ impl Machine for Toy {
         if self.echo {
             // A toy's cap: what comes while the answers cannot leave is not answered.
             if self.out.len() < 1000 {
-                self.out.push_back((datagram.from, datagram.contents.to_vec()));
+                self.out.push_back((datagram.socket, datagram.from, datagram.contents.to_vec()));
             }
         } else {
             self.events.push_back(Event::Heard(datagram.contents.to_vec()));
@@ -67,9 +74,9 @@ impl Machine for Toy {
     }
 
     fn poll_transmit(&mut self, _now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        if let Some((to, bytes)) = self.out.pop_front() {
+        if let Some((socket, to, bytes)) = self.out.pop_front() {
             buffer.extend_from_slice(&bytes);
-            return Some(Transmit { socket: SocketId::MAIN, to, ecn: Ecn::NotCapable, segment_size: bytes.len() });
+            return Some(Transmit { socket, to, ecn: Ecn::NotCapable, segment_size: bytes.len() });
         }
         self.flood.map(|to| {
             buffer.resize(10 * 1000, 0);
@@ -79,6 +86,17 @@ impl Machine for Toy {
 
     fn poll_timeout(&self) -> Option<Instant> {
         self.alarm
+    }
+
+    fn poll_socket(&mut self) -> Option<SocketRequest> {
+        self.sockets.pop_front()
+    }
+
+    fn handle_socket(&mut self, _now: Instant, report: SocketReport) {
+        self.events.push_back(match report {
+            SocketReport::Opened { socket, local } => Event::Opened(socket, local),
+            SocketReport::Failed(socket) => Event::Failed(socket),
+        });
     }
 }
 
@@ -90,7 +108,12 @@ impl Driven for Toy {
 
     fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Say(to, bytes) => self.out.push_back((to, bytes)),
+            Command::Say(to, bytes) => self.out.push_back((SocketId::MAIN, to, bytes)),
+            Command::SayFrom(socket, to, bytes) => self.out.push_back((socket, to, bytes)),
+            Command::Open(socket) => {
+                self.sockets.push_back(SocketRequest::Open { socket, bind: "0.0.0.0:0".parse().unwrap() });
+            }
+            Command::Close(socket) => self.sockets.push_back(SocketRequest::Close(socket)),
             Command::Flood(to) => self.flood = Some(to),
             Command::Alarm(after) => self.alarm = Some(now + after),
             Command::Work(jobs) => self.jobs.extend(0..jobs),
@@ -144,6 +167,82 @@ fn what_is_said_is_echoed() {
     assert_eq!(next(&talker), Event::Heard(b"hello".to_vec()));
     finish(echo);
     finish(talker);
+}
+
+/// Opens that many, numbered from 1. Returns their addresses.
+fn open(remote: &Remote<Command, Event>, sockets: u32) -> Vec<SocketAddr> {
+    (1..=sockets)
+        .map(|number| {
+            remote.send(Command::Open(SocketId(number))).unwrap();
+            assert_eq!(next(remote), Event::Obeyed);
+            let Event::Opened(SocketId(opened), local) = next(remote) else { panic!("not opened") };
+            assert_eq!(opened, number);
+            local
+        })
+        .collect()
+}
+
+/// The answer comes from the socket that was spoken to; once that is closed there is none, and the others answer on.
+#[test]
+fn a_socket_that_was_asked_for_is_opened_answers_and_is_closed() {
+    let echo = start(Toy { echo: true, ..Toy::default() });
+    let talker = start(Toy::default());
+    let addresses = open(&echo, 2);
+    let mine = open(&talker, 1);
+    assert_ne!(mine[0], talker.local_addr());
+    talker.send(Command::SayFrom(SocketId(1), addresses[0], b"hello".to_vec())).unwrap();
+    assert_eq!(next(&talker), Event::Obeyed);
+    assert_eq!(next(&talker), Event::Heard(b"hello".to_vec()));
+    echo.send(Command::Close(SocketId(1))).unwrap();
+    assert_eq!(next(&echo), Event::Obeyed);
+    // A later turn than the one that closed it.
+    echo.send(Command::Alarm(Duration::ZERO)).unwrap();
+    assert_eq!(next(&echo), Event::Obeyed);
+    assert!(matches!(next(&echo), Event::Rang(_)));
+    talker.send(Command::Say(addresses[0], b"closed?".to_vec())).unwrap();
+    talker.send(Command::Say(addresses[1], b"open?".to_vec())).unwrap();
+    loop {
+        match next(&talker) {
+            Event::Heard(text) => break assert_eq!(text, b"open?"),
+            Event::Unreachable(to) => assert_eq!(to, addresses[0]),
+            other => assert_eq!(other, Event::Obeyed),
+        }
+    }
+    finish(echo);
+    finish(talker);
+}
+
+/// Three hundred sockets are flooded from all sides: the alarm rings all the same, and the main socket is heard.
+#[test]
+fn hundreds_of_flooded_sockets_delay_neither_an_alarm_nor_the_main_socket() {
+    const SOCKETS: u32 = 300;
+    let machine = start(Toy { echo: true, ..Toy::default() });
+    let addresses = open(&machine, SOCKETS);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let flood = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for to in &addresses {
+                    let _ = flood.send_to(&[0; 100], to);
+                }
+            }
+        });
+        let talker = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        talker.set_read_timeout(Some(PATIENCE)).unwrap();
+        for _ in 0..20 {
+            machine.send(Command::Alarm(Duration::from_millis(1))).unwrap();
+            assert_eq!(next(&machine), Event::Obeyed);
+            let Event::Rang(late) = next(&machine) else { panic!("no alarm") };
+            // Far above what a turn takes, far below what three hundred queues hold.
+            assert!(late < Duration::from_millis(250), "{late:?} late");
+            talker.send_to(b"heard?", machine.local_addr()).unwrap();
+            let mut answer = [0; 10];
+            assert_eq!(talker.recv_from(&mut answer).unwrap(), (6, machine.local_addr()));
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    finish(machine);
 }
 
 #[cfg(target_os = "linux")]

@@ -6,7 +6,8 @@
 
 use super::life::{Birth, Call, Connection, Request};
 use super::live::Live;
-use crate::machine::{Ecn, Transmit};
+use super::transmit::Departure;
+use crate::machine::Ecn;
 use crate::mrt::api::{
     ChannelId, Class, CloseReason, Config, ConnectTo, ConnectionHandle, Event, Received, SendError, StaticKey,
 };
@@ -57,18 +58,18 @@ impl Villain {
     fn calling(config_of_victim: Config) -> Self {
         let (now, mine) = (Instant::ZERO, config(6));
         let to = ConnectTo::Known(config_of_victim.static_key.public());
-        let call = Call { remote: GOOD, to, timeout: Duration::from_secs(5) };
+        let call = Call { route: GOOD.into(), to, timeout: Duration::from_secs(5) };
         let mut me = Connection::connect(now, &mine, &birth(6), &call).unwrap();
         let mut first = Vec::new();
         me.poll_transmit(now, &mut first).unwrap();
         assert_eq!(first.len(), RCON_LEN);
         let Ok(Clear::Rcon { pattern, from, noise, .. }) = Clear::parse(&first) else { panic!() };
-        let request = Request { from: EVIL, cid: from, pattern, noise };
+        let request = Request { from: EVIL.into(), cid: from, pattern, noise };
         let mut victim = Connection::accept(now, &config_of_victim, &birth(1), &request, |_| None).unwrap();
         let mut second = Vec::new();
         victim.poll_transmit(now, &mut second).unwrap();
         let Ok(Clear::Acon { noise, .. }) = Clear::parse(&second) else { panic!() };
-        me.on_accept(now, &mine, noise);
+        me.on_accept(now, &mine, GOOD.into(), noise, second.len());
         let live = me.live.take().unwrap();
         let mut villain =
             Self { victim, config: config_of_victim, live, number: 0, now, sent: Vec::new(), events: Vec::new() };
@@ -91,7 +92,7 @@ impl Villain {
         self.number += 1;
         let mut packet = self.seal(number, body);
         let header = DataHeader::parse(&packet).unwrap();
-        self.victim.on_data(self.now, from, Ecn::NotCapable, header, &mut packet);
+        self.victim.on_data(self.now, from.into(), Ecn::NotCapable, header, &mut packet);
         self.events.extend(core::iter::from_fn(|| self.victim.poll_event()));
         packet.len()
     }
@@ -111,7 +112,8 @@ impl Villain {
     /// Takes what the victim has to say now. Afterwards it waits for a time that is yet to come.
     fn drain(&mut self) {
         let mut buffer = Vec::new();
-        while let Some(Transmit { to, segment_size, .. }) = self.victim.poll_transmit(self.now, &mut buffer) {
+        while let Some(Departure { route, segment_size, .. }) = self.victim.poll_transmit(self.now, &mut buffer) {
+            let to = route.remote().unwrap();
             self.sent.extend(buffer.chunks(segment_size).map(|datagram| (to, datagram.to_vec())));
             buffer.clear();
             assert!(self.sent.len() < 100_000, "it sends for ever");
@@ -236,7 +238,7 @@ fn acknowledging_what_was_never_sent_is_found_out() {
     for _ in 0..2000 {
         villain.victim.ping(villain.now);
         villain.run_for(30 * MS);
-        let largest = villain.victim.live.as_ref().unwrap().next_number - 1;
+        let largest = villain.victim.live.as_ref().unwrap().numbers.next() - 1;
         let mut body = vec![0x02];
         [largest, 0, 0, largest].iter().for_each(|number| crate::mrt::wire::varint::put(&mut body, *number));
         villain.send_bytes(EVIL, &body);
@@ -274,7 +276,11 @@ fn a_peer_that_floods_us_with_every_kind_of_frame_makes_us_hold_no_more_than_the
     }
     assert_eq!(villain.violation(), None);
     let live = villain.victim.live.as_ref().unwrap();
-    assert!(live.ledger.len() < 2 * crate::mrt::recovery::ledger::MAX_ACK_ONLY, "{}", live.ledger.len());
+    assert!(
+        live.paths.active.ledger.len() < 2 * crate::mrt::recovery::ledger::MAX_ACK_ONLY,
+        "{}",
+        live.paths.active.ledger.len()
+    );
     assert!(villain.events.len() <= 2 + 1024, "{}", villain.events.len());
     villain.run_for(Duration::from_secs(100));
     assert!(villain.victim.is_over(), "silence ends it");
@@ -415,7 +421,7 @@ fn a_peer_that_hears_and_never_acknowledges_costs_no_memory_that_grows() {
             break;
         }
     }
-    let held = villain.victim.live.as_ref().map_or(0, |live| live.ledger.len());
+    let held = villain.victim.live.as_ref().map_or(0, |live| live.paths.active.ledger.len());
     assert!(held < 1000 || villain.victim.is_over(), "{held} packets are remembered");
 }
 

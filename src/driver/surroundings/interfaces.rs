@@ -1,0 +1,89 @@
+//! The addresses of this machine.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Addresses that are told, at most. A machine with more (containers) tells the first ones in order.
+pub(super) const MAX_ADDRESSES: usize = 64;
+
+/// An address, and the network that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InterfaceAddress {
+    /// Ours.
+    pub ip: IpAddr,
+    /// Bits that everybody on that network shares.
+    pub prefix: u8,
+    /// The system's number of the interface: the scope id of a link-local IPv6 address.
+    pub index: u32,
+}
+
+impl InterfaceAddress {
+    /// Whether `other` is an address on the same network.
+    pub fn shares_network_with(&self, other: IpAddr) -> bool {
+        match (self.ip, other) {
+            (IpAddr::V4(ours), IpAddr::V4(other)) => {
+                let differ = ours.to_bits() ^ other.to_bits();
+                differ.leading_zeros() >= u32::from(self.prefix).min(32)
+            }
+            (IpAddr::V6(ours), IpAddr::V6(other)) => {
+                let differ = ours.to_bits() ^ other.to_bits();
+                differ.leading_zeros() >= u32::from(self.prefix).min(128)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+/// What addresses this machine has.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Interfaces {
+    /// Of interfaces that are up, sorted, 64 at most; loopback and multicast are left out.
+    pub addresses: Vec<InterfaceAddress>,
+    /// The IPv4 address that the system would send from to the world.
+    pub outward_v4: Option<Ipv4Addr>,
+    /// Likewise for IPv6.
+    pub outward_v6: Option<Ipv6Addr>,
+}
+
+impl Interfaces {
+    /// Whether a socket bound to `ip` can send: it is ours, or stands for all of ours.
+    pub fn has(&self, ip: IpAddr) -> bool {
+        ip.is_unspecified() || ip.is_loopback() || self.addresses.iter().any(|address| address.ip == ip)
+    }
+
+    /// Whether `ip` is on a network that we are on.
+    pub fn share_network_with(&self, ip: IpAddr) -> bool {
+        self.addresses.iter().any(|address| address.shares_network_with(ip))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(ip: &str, prefix: u8) -> InterfaceAddress {
+        InterfaceAddress { ip: ip.parse().unwrap(), prefix, index: 2 }
+    }
+
+    #[test]
+    fn a_network_is_shared_up_to_its_prefix() {
+        let home = address("192.168.1.5", 24);
+        assert!(home.shares_network_with("192.168.1.200".parse().unwrap()));
+        assert!(!home.shares_network_with("192.168.2.200".parse().unwrap()));
+        assert!(!home.shares_network_with("fe80::1".parse().unwrap()));
+        let link = address("fe80::5", 64);
+        assert!(link.shares_network_with("fe80::1:2:3:4".parse().unwrap()));
+        assert!(!link.shares_network_with("fe81::1".parse().unwrap()));
+        // A prefix is the system's word; none of its values may be trouble.
+        assert!(address("10.0.0.1", 0).shares_network_with("9.9.9.9".parse().unwrap()));
+        assert!(address("10.0.0.1", 255).shares_network_with("10.0.0.1".parse().unwrap()));
+        assert!(!address("10.0.0.1", 255).shares_network_with("10.0.0.2".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_socket_for_all_addresses_outlives_each_of_them() {
+        let home = Interfaces { addresses: vec![address("192.168.1.5", 24)], ..Interfaces::default() };
+        assert!(home.has("192.168.1.5".parse().unwrap()) && home.has("0.0.0.0".parse().unwrap()));
+        assert!(home.has("127.0.0.1".parse().unwrap()));
+        assert!(!home.has("192.168.1.6".parse().unwrap()));
+    }
+}
