@@ -16,6 +16,7 @@
 //!
 //! This layer knows neither MRT nor rooms. All but [`startup`] are values.
 
+pub mod candidate;
 pub mod client;
 pub mod discovery;
 pub mod fingerprint;
@@ -23,6 +24,7 @@ pub mod fuzz;
 pub mod message;
 mod packet;
 pub mod plausible;
+pub mod punch;
 pub mod server;
 pub mod startup;
 
