@@ -1,6 +1,6 @@
 //! The addresses of this machine.
 
-use if_addrs::{IfAddr, IfOperStatus};
+use if_addrs::IfAddr;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -69,8 +69,8 @@ impl Interfaces {
         let mut addresses: Vec<InterfaceAddress> = if_addrs::get_if_addrs()?
             .into_iter()
             .filter(|interface| !interface.is_loopback() && !interface.ip().is_unspecified())
-            // A bridge or tunnel may not know whether it is up; one that is down has no use.
-            .filter(|interface| !matches!(interface.oper_status, IfOperStatus::Down | IfOperStatus::LowerLayerDown))
+            // An address stays when its cable is pulled.
+            .filter(if_addrs::Interface::is_oper_up)
             .map(|interface| InterfaceAddress {
                 ip: interface.ip(),
                 prefix: match &interface.addr {

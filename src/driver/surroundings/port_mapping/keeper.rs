@@ -42,7 +42,8 @@ async fn keep(
     find: impl Fn(NonZeroU16) -> Option<Wanted>,
 ) -> Result<(), Over> {
     let mut kept: Option<Mapping> = None;
-    let mut told: Option<SocketAddr> = None;
+    // Our port, and where others reach it.
+    let mut told: Option<(NonZeroU16, SocketAddr)> = None;
     loop {
         network.borrow_and_update();
         let wanted = port.borrow_and_update().and_then(NonZeroU16::new).and_then(&find);
@@ -58,9 +59,9 @@ async fn keep(
                 return Ok(());
             }
         };
-        let external = kept.as_ref().map(Mapping::external);
-        if external != told {
-            told = external;
+        let known = kept.as_ref().map(|mapping| (mapping.wanted.port, mapping.external()));
+        if known != told {
+            told = known;
             let fact = kept.as_ref().map_or(Surroundings::MappingLost, |mapping| Surroundings::Mapped {
                 local_port: mapping.wanted.port.get(),
                 external: mapping.external(),

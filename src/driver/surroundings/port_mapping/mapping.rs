@@ -76,6 +76,10 @@ impl Mapping {
     }
 
     async fn from_crab(wanted: Wanted, made: PortMapping) -> Option<Self> {
+        // A mapping that ended before it began; and a lifetime of 0 in a renewal would mean "delete".
+        if made.lifetime() == 0 {
+            return None;
+        }
         let ip = match made.mapping_type() {
             PortMappingType::Pcp { external_ip: IpAddr::V4(ip), .. } => ip,
             // An IPv4-mapped address is how PCP writes IPv4 (RFC 6887 §5).

@@ -19,6 +19,8 @@ struct Gateway {
     external_port: u16,
     /// The internal port that is mapped.
     mapped: Option<u16>,
+    /// Says so, in seconds, whatever was asked for.
+    lifetime: Option<u32>,
 }
 
 fn start(ip: Ipv4Addr, gateway: Gateway) -> Arc<Mutex<Gateway>> {
@@ -43,7 +45,8 @@ fn answer(request: &[u8], gateway: &mut Gateway) -> Vec<u8> {
             let lifetime = &request[4..8];
             gateway.mapped = (lifetime != [0; 4]).then(|| u16::from_be_bytes([request[40], request[41]]));
             let mut answer = vec![2, 0x81, 0, 0];
-            answer.extend_from_slice(lifetime);
+            let said = gateway.lifetime.map_or_else(|| lifetime.to_vec(), |said| said.to_be_bytes().to_vec());
+            answer.extend_from_slice(&said);
             answer.extend_from_slice(&epoch);
             answer.extend_from_slice(&[0; 12]);
             answer.extend_from_slice(&request[24..42]);
@@ -109,7 +112,7 @@ fn a_port_is_mapped_kept_and_given_back_by_each_protocol() {
     let external_ip = Ipv4Addr::new(203, 0, 113, 9);
     for (speaks_pcp, by, last) in [(true, MappedBy::Pcp, 1), (false, MappedBy::NatPmp, 2)] {
         let ip = Ipv4Addr::new(127, 77, 1, last);
-        let state = start(ip, Gateway { speaks_pcp, external_ip, external_port: 4444, mapped: None });
+        let state = start(ip, Gateway { speaks_pcp, external_ip, external_port: 4444, mapped: None, lifetime: None });
         block_on(async {
             let mut kept = Kept::start(ip, 5000);
             assert_eq!(kept.next().await, mapped(5000, "203.0.113.9:4444", by));
@@ -120,13 +123,7 @@ fn a_port_is_mapped_kept_and_given_back_by_each_protocol() {
             assert_eq!(kept.next().await, mapped(5000, "203.0.113.9:4445", by));
             // Another port of ours takes the place of the first.
             kept.port.send_replace(Some(5001));
-            loop {
-                match kept.next().await {
-                    fact if fact == mapped(5001, "203.0.113.9:4445", by) => break,
-                    Surroundings::MappingLost => {}
-                    other => panic!("{other:?}"),
-                }
-            }
+            assert_eq!(kept.next().await, mapped(5001, "203.0.113.9:4445", by));
             assert_eq!(state.lock().unwrap().mapped, Some(5001));
             kept.end().await;
             assert_eq!(state.lock().unwrap().mapped, None, "given back");
@@ -157,7 +154,7 @@ fn a_upnp_gateway_with_moods_is_used_all_the_same() {
 fn an_external_address_that_nobody_can_reach_is_not_told() {
     let ip = Ipv4Addr::new(127, 77, 1, 4);
     let external_ip = Ipv4Addr::new(192, 168, 7, 7);
-    let state = start(ip, Gateway { speaks_pcp: true, external_ip, external_port: 4444, mapped: None });
+    let state = start(ip, Gateway { speaks_pcp: true, external_ip, external_port: 4444, mapped: None, lifetime: None });
     block_on(async {
         let mut kept = Kept::start(ip, 5000);
         state.lock().unwrap().external_ip = external_ip;
@@ -172,6 +169,26 @@ fn an_external_address_that_nobody_can_reach_is_not_told() {
         kept.network.send_replace(1);
         assert_eq!(kept.next().await, mapped(5000, "203.0.113.9:4444", MappedBy::Pcp));
         kept.end().await;
+    });
+}
+
+/// Lifetimes of none and of a century: neither is a reason to ask all the time, to stop asking, or to fall over.
+#[test]
+fn a_gateway_decides_neither_how_often_it_is_asked_nor_whether_we_run() {
+    let ip = Ipv4Addr::new(127, 77, 1, 6);
+    let external_ip = Ipv4Addr::new(203, 0, 113, 9);
+    let state =
+        start(ip, Gateway { speaks_pcp: true, external_ip, external_port: 4444, mapped: None, lifetime: Some(0) });
+    let wanted = Wanted { gateway: ip, client: Ipv4Addr::LOCALHOST, port: NonZeroU16::MIN };
+    block_on(async {
+        assert!(Mapping::obtain(wanted).await.is_none());
+        for (said, half) in [(1, 60), (600, 300), (u32::MAX, 3600)] {
+            state.lock().unwrap().lifetime = Some(said);
+            let mapping = Mapping::obtain(wanted).await.unwrap();
+            assert_eq!(mapping.renew_after(), Duration::from_secs(half), "{said}");
+            let mapping = mapping.renew().await.unwrap();
+            assert_eq!(mapping.external(), "203.0.113.9:4444".parse().unwrap());
+        }
     });
 }
 
