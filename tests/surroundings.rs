@@ -4,12 +4,7 @@
 //! Where namespaces cannot be made, a test says SKIPPED and why; with `ANJER_REQUIRE_PRIVILEGED=1` it fails.
 
 #![cfg(target_os = "linux")]
-#![expect(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use anjer::driver::surroundings::{Config, Interfaces, MappedBy, Neighbour, Surroundings, SurroundingsRequest};
 use anjer::driver::{Clock, Driven, Helper, Remote, Socket, spawn_with_helper};
@@ -65,13 +60,21 @@ fn neighbours_find_each_other_and_say_farewell() {
     run_inside("neighbours", ONE);
 }
 
+/// Anybody on the LAN can make up names without end. They are not remembered without end.
+#[test]
+fn a_flood_of_neighbours_silences_multicast_dns_until_it_is_wanted_again() {
+    run_inside("flood", ONE);
+}
+
 /// The gateway is another namespace, at the other end of the wire.
 #[test]
 fn the_gateway_is_asked_for_a_port_and_given_it_back() {
     run_inside(
         "mapping",
         "ip link set lo up && ip link add v0 type veth peer name v1 && \
-         { unshare --net sleep 60 <&- >&- 2>&- & GATEWAY=$!; } && sleep 0.3 && ip link set v1 netns $GATEWAY && \
+         { unshare --net sleep 60 <&- >&- 2>&- & GATEWAY=$!; } && \
+         while [ $(readlink /proc/$GATEWAY/ns/net) = $(readlink /proc/self/ns/net) ]; do :; done && \
+         ip link set v1 netns $GATEWAY && \
          nsenter -t $GATEWAY -n sh -c 'ip link set lo up && ip link set v1 up && ip addr add 192.0.2.1/24 dev v1' && \
          ip link set v0 up && ip addr add 192.0.2.5/24 dev v0 && ip route add default via 192.0.2.1 && export GATEWAY",
     );
@@ -275,7 +278,7 @@ mod inside {
         ip("addr del 192.0.2.5/24 dev v0");
         ip("addr add 198.51.100.7/24 dev v0");
         let mut now = Interfaces::default();
-        while !(now.has("198.51.100.7".parse().unwrap()) && !now.has("192.0.2.5".parse().unwrap())) {
+        while !now.has("198.51.100.7".parse().unwrap()) || now.has("192.0.2.5".parse().unwrap()) {
             match node.told() {
                 Surroundings::Interfaces(interfaces) => now = interfaces,
                 fact => assert_eq!(fact, Surroundings::NetworkChanged),
@@ -336,6 +339,66 @@ mod inside {
         assert_eq!(heard(&alice), Surroundings::NeighbourGone { name: "bob-2".into() });
         alice.end();
         bob.end();
+    }
+
+    /// Threads of the library.
+    fn daemons() -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let name = |task: &std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        tasks.filter(|task| name(task.as_ref().unwrap()).trim() == "mDNS_daemon").count()
+    }
+
+    /// A response (RFC 1035 §4.1) that says of `count` names that they are of our service.
+    fn names(from: usize, count: u8) -> Vec<u8> {
+        let service = b"\x06_anjer\x04_udp\x05local\0";
+        let mut response = vec![0, 0, 0x84, 0, 0, 0, 0, count, 0, 0, 0, 0];
+        for number in 0..usize::from(count) {
+            let name = format!("flood-{}", from + number);
+            response.extend_from_slice(service);
+            // PTR, IN, an hour.
+            response.extend_from_slice(&[0, 12, 0, 1, 0, 0, 14, 16]);
+            let length = u8::try_from(1 + name.len() + service.len()).unwrap();
+            response.extend_from_slice(&[0, length, u8::try_from(name.len()).unwrap()]);
+            response.extend_from_slice(name.as_bytes());
+            response.extend_from_slice(service);
+        }
+        response
+    }
+
+    #[test]
+    #[ignore = "runs in a namespace"]
+    fn flood() {
+        let node = Running::start("192.0.2.5:0");
+        let announce = |port| {
+            let request = SurroundingsRequest::Announce { name: "alice".into(), port, addresses: Vec::new() };
+            node.order(Order::Ask(request));
+        };
+        announce(4000);
+        let clock = Clock::start();
+        let wait_for = |wanted: usize, flood: &mut dyn FnMut()| {
+            while daemons() != wanted {
+                assert!(clock.now().since_start() < PATIENCE, "{} instead of {wanted}", daemons());
+                flood();
+                let _ = node.0.events().recv_timeout(Duration::from_millis(20));
+            }
+        };
+        wait_for(1, &mut || {});
+        // mDNS is spoken from its own port (RFC 6762 §6).
+        let attacker = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+        attacker.set_reuse_address(true).unwrap();
+        attacker.set_reuse_port(true).unwrap();
+        attacker.bind(&"0.0.0.0:5353".parse::<SocketAddr>().unwrap().into()).unwrap();
+        attacker.set_multicast_if_v4(&"192.0.2.5".parse().unwrap()).unwrap();
+        let attacker = UdpSocket::from(attacker);
+        let mut sent = 0;
+        wait_for(0, &mut || {
+            attacker.send_to(&names(sent, 20), "224.0.0.251:5353").unwrap();
+            sent += 20;
+        });
+        assert!(sent >= 500, "silenced after {sent} names");
+        announce(4001);
+        wait_for(1, &mut || {});
+        node.end();
     }
 
     /// A NAT-PMP gateway (RFC 6886) in the other namespace: what it has mapped at the end, it writes.

@@ -15,6 +15,10 @@ use tokio::time::timeout;
 /// Neighbours that are known, at most; whoever comes when there are so many is not told. A room's members on one LAN.
 pub(super) const MAX_NEIGHBOURS: usize = 64;
 
+/// Names that the library may remember, at most: it keeps whatever it hears until it expires. More than a LAN of friends has are a
+/// flood, and then nothing is announced or heard until the machine asks again.
+const MAX_HEARD: usize = 512;
+
 /// Addresses of one neighbour, at most.
 const MAX_ADDRESSES: usize = 8;
 
@@ -42,21 +46,32 @@ pub(super) async fn run(teller: Teller, mut wanted: Receiver<Option<Announcement
             }
             continue;
         };
-        let over = match Presence::begin(ours) {
+        let ended = match Presence::begin(ours) {
             Ok(mut presence) => {
-                let over = presence.listen(&teller, &mut wanted).await;
+                let ended = presence.listen(&teller, &mut wanted).await;
                 presence.end().await;
-                over?
+                ended?
             }
             Err(error) => {
                 tracing::debug!(%error, "no multicast DNS");
-                wanted.changed().await.is_err()
+                Ended::Silent
             }
         };
-        if over {
+        if ended == Ended::Over || ended == Ended::Silent && wanted.changed().await.is_err() {
             return Ok(());
         }
     }
+}
+
+/// Why an announcement ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Something else is wanted.
+    Replaced,
+    /// Nothing will be wanted any more.
+    Over,
+    /// There is no multicast, or too much of it: until something else is wanted.
+    Silent,
 }
 
 /// One announcement, and what is heard meanwhile.
@@ -66,6 +81,8 @@ struct Presence {
     events: mdns_sd::Receiver<ServiceEvent>,
     full_name: String,
     known: Known,
+    /// Names that were heard and have not expired.
+    heard: usize,
 }
 
 impl Presence {
@@ -82,7 +99,7 @@ impl Presence {
         let daemon = ServiceDaemon::new()?;
         let begun = daemon.register(info).and_then(|()| daemon.browse(SERVICE));
         match begun {
-            Ok(events) => Ok(Self { ours, daemon, events, full_name, known: Known::default() }),
+            Ok(events) => Ok(Self { ours, daemon, events, full_name, known: Known::default(), heard: 0 }),
             Err(error) => {
                 let _ = daemon.shutdown();
                 Err(error)
@@ -90,13 +107,14 @@ impl Presence {
         }
     }
 
-    /// Tells who comes and goes. Returns when something else is wanted: whether nothing will be any more.
-    async fn listen(&mut self, teller: &Teller, wanted: &mut Receiver<Option<Announcement>>) -> Result<bool, Over> {
+    /// Tells who comes and goes, until it ends.
+    async fn listen(&mut self, teller: &Teller, wanted: &mut Receiver<Option<Announcement>>) -> Result<Ended, Over> {
         loop {
             let event = tokio::select! {
                 changed = wanted.changed() => match changed {
                     Ok(()) if wanted.borrow().as_ref() == Some(&self.ours) => continue,
-                    changed => return Ok(changed.is_err()),
+                    Ok(()) => return Ok(Ended::Replaced),
+                    Err(_) => return Ok(Ended::Over),
                 },
                 event = self.events.recv_async() => event,
             };
@@ -105,15 +123,19 @@ impl Presence {
                     .filter(|found| found.name != self.ours.name)
                     .and_then(|found| self.known.add(found)),
                 Ok(ServiceEvent::ServiceRemoved(_, full_name)) => {
+                    self.heard = self.heard.saturating_sub(1);
                     name_of(&full_name).and_then(|name| self.known.remove(&name))
                 }
-                Ok(_) => None,
-                Err(_) => {
-                    // We were too slow for a flood, or the daemon ended: its channel is closed. We stay announced, and hear no more.
-                    tracing::debug!("multicast DNS fell silent");
-                    let changed = wanted.changed().await;
-                    return Ok(changed.is_err());
+                Ok(ServiceEvent::ServiceFound(..)) if self.heard < MAX_HEARD => {
+                    self.heard += 1;
+                    None
                 }
+                // Too many, or so many that we were too slow for them.
+                Ok(ServiceEvent::ServiceFound(..)) | Err(_) => {
+                    tracing::debug!("a flood of multicast DNS");
+                    return Ok(Ended::Silent);
+                }
+                Ok(_) => None,
             };
             if let Some(fact) = fact {
                 teller.tell(fact).await?;

@@ -117,5 +117,5 @@ async fn settle(kept: Option<Mapping>, wanted: Option<Wanted>) -> Option<Mapping
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! The client against a gateway of our own, on loopback addresses that nobody else has.
 
+#![cfg(target_os = "linux")]
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

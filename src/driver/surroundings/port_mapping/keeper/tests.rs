@@ -1,5 +1,7 @@
 //! Against gateways of our own, on loopback addresses that nobody else has.
 
+#![cfg(target_os = "linux")]
+
 use super::super::super::MappedBy;
 use super::super::igd::tests::{Table, gateway as igd_gateway};
 use super::*;
