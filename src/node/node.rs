@@ -5,7 +5,7 @@ use super::catalogue::Catalogue;
 use super::disk::{DiskError, DiskReply, DiskRequest};
 use super::identity::{Identity, NodeId};
 use super::links::{DialNumber, Links};
-use super::paths::{Around, Nat, Owner, Passing, Sockets};
+use super::paths::{Around, Nat, Owner, Passing, Punching, Sockets};
 use super::record::MemberRecord;
 use super::room::{self, Room, RoomConfig};
 use super::ticket::Ticket;
@@ -14,6 +14,7 @@ use super::transfer::{Downloads, Serving};
 use crate::machine::{Datagram, Ecn, Machine, SocketReport, SocketRequest, Transmit};
 use crate::mrt::{Config, Endpoint, Route};
 use crate::stun::fingerprint::Fingerprint;
+use crate::stun::punch::packet::PNCH;
 use crate::stun::{Packet, is_stun};
 use crate::time::{Duration, Instant};
 use core::fmt;
@@ -60,6 +61,14 @@ pub(super) struct Paths {
     pub(super) look: bool,
 }
 
+impl Paths {
+    /// What was told of a member is to be told again: there is more to say.
+    pub(super) fn forget(&mut self, peer: NodeId) {
+        self.told.remove(&peer);
+        self.look = true;
+    }
+}
+
 /// Where the node is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -97,11 +106,10 @@ pub struct Node {
     pub(super) passing: Passing,
     pub(super) around: Around,
     pub(super) nat: Nat,
+    pub(super) punching: Punching,
     pub(super) nat_told: Option<NatKind>,
     pub(super) sockets: Sockets,
     pub(super) socket_requests: VecDeque<SocketRequest>,
-    /// Sockets that were opened to listen at.
-    pub(super) next_home: u32,
     pub(super) public: Option<SocketAddr>,
     /// What our record says: addresses and NAT.
     said: (Vec<SocketAddr>, Fingerprint),
@@ -132,6 +140,8 @@ impl Node {
         let around = Around::new(identity.id(), config.local, config.room.local, &config.stun);
         let mut links = Links::new(identity.clone(), program, record);
         links.set_homes(around.homes);
+        let mut sockets = Sockets::default();
+        let nat = Nat::new(config.local, &mut sockets, blake3::derive_key("anjer 2026 nat", &seed));
         let mut node = Self {
             endpoint,
             links,
@@ -148,11 +158,11 @@ impl Node {
             paths: Paths::default(),
             passing: Passing::default(),
             around,
-            nat: Nat::new(config.local, blake3::derive_key("anjer 2026 nat", &seed)),
+            nat,
+            punching: Punching::new(now, blake3::derive_key("anjer 2026 punching", &seed)),
             nat_told: None,
-            sockets: Sockets::default(),
+            sockets,
             socket_requests: VecDeque::new(),
-            next_home: 0,
             public: None,
             said: (addresses(&config, None), Fingerprint::default()),
             record_sequence: start,
@@ -359,7 +369,8 @@ impl Node {
 impl Node {
     /// What is to be sent that is not MRT's.
     fn poll_small(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        self.poll_stun(now).map(|packet| small(packet, buffer))
+        let packet = self.punching.poll_packet().or_else(|| self.poll_stun(now))?;
+        Some(small(packet, buffer))
     }
 }
 
@@ -376,6 +387,10 @@ impl Machine for Node {
             self.on_stun(now, &datagram);
             return self.settle(now);
         }
+        if datagram.contents.first() == Some(&PNCH) {
+            self.on_pnch(now, datagram.socket, datagram.from, datagram.contents);
+            return self.settle(now);
+        }
         self.endpoint.handle_datagram(now, datagram);
         self.settle(now);
     }
@@ -390,6 +405,7 @@ impl Machine for Node {
         self.links.handle_timeout(now, &mut self.endpoint);
         self.tick_passing(now);
         self.tick_nat(now);
+        self.tick_punching(now);
         self.listen(now);
         self.room.handle_timeout(now);
         self.downloads.handle_timeout(now, &mut self.endpoint);
@@ -408,10 +424,11 @@ impl Machine for Node {
     fn handle_socket(&mut self, now: Instant, report: SocketReport) {
         let (SocketReport::Opened { socket, .. } | SocketReport::Failed(socket)) = report;
         match self.sockets.owner(socket) {
-            Some((Owner::Node, _)) if self.on_second_socket(report) => {}
-            Some((Owner::Node, _)) => self.on_home(now, report),
-            Some((Owner::Discovery, its)) => self.on_discovery_socket(now, report, its),
-            Some((Owner::Punch(_), _)) | None => {}
+            Some(Owner::Node) if self.on_second_socket(report) => {}
+            Some(Owner::Node) => self.on_home(now, report),
+            Some(Owner::Discovery) => self.on_discovery_socket(now, report),
+            Some(Owner::Punch(number)) => self.on_punch_socket(now, number, report),
+            Some(Owner::Strangers(_)) | None => {}
         }
         self.settle(now);
     }
@@ -422,6 +439,7 @@ impl Machine for Node {
             self.links.poll_timeout(),
             self.passing.poll_timeout(),
             self.nat.poll_timeout(),
+            self.punching.poll_timeout(),
             self.listen_at(),
             self.room.poll_timeout(),
             self.downloads.poll_timeout(),

@@ -10,5 +10,6 @@
 
 mod house;
 mod joining;
+mod matrix;
 mod observatory;
 mod town;

@@ -1,7 +1,7 @@
 //! What our NAT does, and what others want to know of theirs: STUN on the live sockets.
 
 use super::message::{PathMessage, Prober};
-use super::sockets::Owner;
+use super::sockets::{Owner, Sockets};
 use crate::machine::{Datagram, SocketId, SocketReport, SocketRequest};
 use crate::node::api::{Event, NatKind};
 use crate::node::identity::NodeId;
@@ -9,16 +9,15 @@ use crate::node::node::Node;
 use crate::stun::Packet;
 use crate::stun::client::{Client, Outcome, Patience, Question, QuestionNumber};
 use crate::stun::discovery::{self, Ask, Discovery, Vantage, Whom};
-use crate::stun::fingerprint::{Fingerprint, Kind, Mapping};
+use crate::stun::fingerprint::{Fingerprint, Kind};
 use crate::stun::message::{Probe, TransactionId};
 use crate::stun::server::{self, Place, Server};
 use crate::time::{Duration, Instant};
-use core::ops::Range;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
-/// The numbers that a discovery gives the sockets it asks for: its own, not the machine's.
-const NUMBERS: Range<u32> = 1..u32::MAX;
+/// Sockets that discoveries may open while the program runs.
+const DISCOVERY_SOCKETS: u32 = 1 << 20;
 
 /// Probes that wait for the second socket, at most.
 const MAX_WAITING: usize = 64;
@@ -32,9 +31,6 @@ const MAX_WANTED: usize = 64;
 /// The ports of a NAT that counts are out of date soon: who does not answer in a second or so is of no use.
 const PORT_PATIENCE: Patience = Patience { rto: None, requests: 3, last: 2 };
 
-/// Whose port is wanted: a punch, and its number for the socket.
-pub(super) type Wanted = (Owner, SocketId);
-
 /// Questions about addresses, ours and others'.
 #[derive(Debug)]
 pub(in crate::node) struct Nat {
@@ -43,7 +39,8 @@ pub(in crate::node) struct Nat {
     server: Server,
     /// Asks for the outside ports of sockets that punch.
     client: Client,
-    wanted: BTreeMap<QuestionNumber, Wanted>,
+    /// Whose port is wanted: a punch, and its socket.
+    wanted: BTreeMap<QuestionNumber, (u64, SocketId)>,
     /// Probes that are to leave from another port than the main one, until it is open.
     second: Second,
     /// Probes that each member had us send, and since when they are counted.
@@ -62,8 +59,9 @@ enum Second {
 
 impl Nat {
     /// Nothing is known. The seed is secret.
-    pub(in crate::node) fn new(local: SocketAddr, seed: [u8; 32]) -> Self {
-        let config = discovery::Config::new(SocketId::MAIN, local, NUMBERS);
+    pub(in crate::node) fn new(local: SocketAddr, sockets: &mut Sockets, seed: [u8; 32]) -> Self {
+        let numbers = sockets.reserve(Owner::Discovery, DISCOVERY_SOCKETS);
+        let config = discovery::Config::new(SocketId::MAIN, local, numbers);
         let place = Place { socket: SocketId::MAIN, address: None };
         Self {
             discovery: Discovery::new(config, blake3::derive_key("anjer 2026 discovery", &seed)),
@@ -85,6 +83,12 @@ impl Nat {
     /// What the world sees of our main socket.
     pub(in crate::node) const fn public(&self) -> Option<SocketAddr> {
         self.discovery.public()
+    }
+
+    /// A punch's socket is closed: nobody waits for its port.
+    pub(super) fn forget_port(&mut self, socket: SocketId) {
+        self.client.forget_socket(socket);
+        self.wanted.retain(|_, (_, other)| *other != socket);
     }
 
     /// When [`Node::tick_nat`] is due.
@@ -123,13 +127,7 @@ impl Node {
             self.nat.client.handle_datagram(now, socket, from, contents);
             return self.settle_nat(now);
         }
-        let its = match self.sockets.owner(socket) {
-            Some((Owner::Discovery, its)) => Some(its),
-            None => Some(socket),
-            Some((Owner::Node | Owner::Punch(_), _)) => None,
-        };
-        let taken = its.is_some_and(|its| self.nat.discovery.handle_datagram(now, its, from, contents));
-        if !taken {
+        if !self.nat.discovery.handle_datagram(now, socket, from, contents) {
             self.nat.server.handle_datagram(now, socket, from, contents);
         }
         self.settle_nat(now);
@@ -143,11 +141,7 @@ impl Node {
     }
 
     /// A socket of the discovery was opened, or was not.
-    pub(in crate::node) fn on_discovery_socket(&mut self, now: Instant, report: SocketReport, its: SocketId) {
-        let report = match report {
-            SocketReport::Opened { local, .. } => SocketReport::Opened { socket: its, local },
-            SocketReport::Failed(_) => SocketReport::Failed(its),
-        };
+    pub(in crate::node) fn on_discovery_socket(&mut self, now: Instant, report: SocketReport) {
         self.nat.discovery.handle_socket(now, report);
         self.settle_nat(now);
     }
@@ -173,15 +167,6 @@ impl Node {
     /// Takes what the discovery has to say, and does what it wants.
     pub(in crate::node) fn settle_nat(&mut self, now: Instant) {
         while let Some(request) = self.nat.discovery.poll_socket() {
-            let request = match request {
-                SocketRequest::Open { socket, bind } => {
-                    SocketRequest::Open { socket: self.sockets.open(Owner::Discovery, socket), bind }
-                }
-                SocketRequest::Close(socket) => match self.sockets.close(Owner::Discovery, socket) {
-                    Some(socket) => SocketRequest::Close(socket),
-                    None => continue,
-                },
-            };
             self.socket_requests.push_back(request);
         }
         while let Some(ask) = self.nat.discovery.poll_ask() {
@@ -190,30 +175,29 @@ impl Node {
             }
         }
         while let Some(report) = self.nat.client.poll_event() {
-            if let Some((owner, its)) = self.nat.wanted.remove(&report.number) {
+            if let Some((punch, socket)) = self.nat.wanted.remove(&report.number) {
                 let mapped = match report.outcome {
                     Outcome::Answered(answer) => Some(answer.mapped),
                     _ => None,
                 };
-                self.on_port(now, (owner, its), mapped);
+                self.on_port(now, punch, socket, mapped);
             }
         }
-        let mut learned = false;
+        let (mut learned, mut settled) = (false, false);
         while let Some(event) = self.nat.discovery.poll_event() {
             match event {
-                discovery::Event::Public(_) | discovery::Event::Learned(_) | discovery::Event::Settled => {
-                    learned = true
-                }
+                discovery::Event::Public(_) | discovery::Event::Learned(_) => learned = true,
+                discovery::Event::Settled => (learned, settled) = (true, true),
                 discovery::Event::Keepalive(interval) => self.endpoint.set_keep_alive(interval),
             }
         }
         if learned {
-            self.on_nat_learned(now);
+            self.on_nat_learned(now, settled);
         }
     }
 
     /// More is known of our NAT than before.
-    fn on_nat_learned(&mut self, now: Instant) {
+    fn on_nat_learned(&mut self, now: Instant, settled: bool) {
         let (fingerprint, public) = (*self.nat.fingerprint(), self.nat.public());
         tracing::info!(%fingerprint, ?public, "our NAT");
         let nat = fingerprint.kind().map(|kind| match kind {
@@ -232,7 +216,7 @@ impl Node {
             self.around.want_mapping();
         }
         self.publish_record(now);
-        self.on_fingerprint(now);
+        self.on_fingerprint(now, settled);
     }
 
     /// Has a member send a probe. `false`: there is none who could.
@@ -299,8 +283,7 @@ impl Node {
                 }
             }
             (Prober::OtherPort, Second::Closed) => {
-                self.next_home += 1;
-                let socket = self.sockets.open(Owner::Node, SocketId(self.next_home));
+                let socket = self.sockets.one();
                 let bind = SocketAddr::new(self.config.local.ip(), 0);
                 self.socket_requests.push_back(SocketRequest::Open { socket, bind });
                 self.nat.second = Second::Opening(socket, vec![(to, token)]);
@@ -309,21 +292,13 @@ impl Node {
     }
 
     /// Asks which outside port a punching socket has, of whoever is known to see it.
-    pub(super) fn want_port(&mut self, now: Instant, wanted: Wanted, socket: SocketId) {
+    pub(super) fn want_port(&mut self, now: Instant, punch: u64, socket: SocketId) {
         let server = self.nat.discovery.nearest();
         let question = server.map(|server| Question::new(socket, server, PORT_PATIENCE));
         let number = question.filter(|_| self.nat.wanted.len() < MAX_WANTED).and_then(|q| self.nat.client.ask(now, q));
-        match number {
-            Some(number) => {
-                self.nat.wanted.insert(number, wanted);
-            }
-            None => self.on_port(now, wanted, None),
+        if let Some(number) = number {
+            self.nat.wanted.insert(number, (punch, socket));
         }
-    }
-
-    /// A punch's socket is closed: nobody waits for its port.
-    pub(super) fn forget_port(&mut self, socket: SocketId) {
-        self.nat.client.forget_socket(socket);
     }
 
     /// The next small datagram of STUN.
@@ -334,21 +309,6 @@ impl Node {
         if let Some(packet) = self.nat.client.poll_transmit(now) {
             return Some(packet);
         }
-        while let Some(packet) = self.nat.discovery.poll_transmit(now) {
-            if let Some(socket) = self.sockets.id(Owner::Discovery, packet.socket) {
-                return Some(Packet { socket, ..packet });
-            }
-        }
-        None
+        self.nat.discovery.poll_transmit(now)
     }
-
-    /// Whether our NAT shows everybody the same port.
-    pub(in crate::node) fn is_easy(&self) -> bool {
-        self.nat.fingerprint().mapping == Some(Mapping::Independent)
-    }
-}
-
-impl Node {
-    fn on_port(&mut self, _now: Instant, _wanted: Wanted, _mapped: Option<SocketAddr>) {}
-    fn on_fingerprint(&mut self, _now: Instant) {}
 }

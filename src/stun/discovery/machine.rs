@@ -230,6 +230,11 @@ impl Discovery {
         &self.fingerprint
     }
 
+    /// A vantage point that answers: whom to ask about other sockets.
+    pub fn nearest(&self) -> Option<SocketAddr> {
+        self.survey.answering().first().map(Vantage::address)
+    }
+
     /// The address of the main socket as others see it, as far as it is known.
     pub const fn public(&self) -> Option<SocketAddr> {
         self.public
