@@ -150,6 +150,7 @@ impl Node {
                 }
             }
             RoomOutput::Dial { dial, to } => {
+                let to = self.worth_calling(to);
                 let relays = self.relays_to(to.id);
                 let number = self.links.dial(now, &mut self.endpoint, to, &relays);
                 self.dials.insert(number, Purpose::Room(dial));
@@ -171,6 +172,7 @@ impl Node {
                 self.links.set_members(view.ids());
                 self.catalogue.handle_view(now, view.ids(), view.epoch.supernode);
                 self.tell_peers(now);
+                self.open_for_callers(now);
                 self.paths.look = true;
             }
             RoomOutput::Event(event) => self.told.push(event),
@@ -268,6 +270,7 @@ impl Node {
         let Some(record) = self.room.view().record(holder) else { return self.downloads.on_link_failed(holder) };
         let addresses = self.room.addresses_of(record);
         let to = DialTo { addresses, id: Some(holder), key: Some(record.noise()), invitation: None };
+        let to = self.worth_calling(to);
         let relays = self.relays_to(to.id);
         let number = self.links.dial(now, &mut self.endpoint, to, &relays);
         self.dials.insert(number, Purpose::Holder(holder));

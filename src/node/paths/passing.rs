@@ -5,9 +5,9 @@ use super::message::{PathMessage, Refusal};
 use super::relaying::{End, Ended, Linked, Relaying};
 use crate::mrt::{ConnectionHandle, RelayChannel, RelayFlow, RelayLimits, Route};
 use crate::node::identity::NodeId;
-use crate::node::links::{DialNumber, LinkMessage, Relays};
+use crate::node::links::{DialNumber, LinkMessage, Relays, Turn};
 use crate::node::node::Node;
-use crate::stun::fingerprint::Filtering;
+use crate::stun::fingerprint::{Filtering, Fingerprint, Mapping};
 use crate::stun::punch::Offer;
 use crate::time::Instant;
 use std::collections::BTreeMap;
@@ -65,10 +65,16 @@ impl Node {
         // A joiner is not in the view of the room whose door it stands at: whoever it is linked to may know the way.
         let strangers = self.links.linked().map(|(id, _)| id).filter(|id| !view.contains(*id));
         let through = std::iter::once(supernode).chain(strangers).chain(others).filter(direct).take(MAX_RELAYS);
-        let record = view.record(to);
-        let is_open = record.is_some_and(|record| record.facts.nat.filtering == Some(Filtering::Independent));
-        let is_unknown = record.is_none_or(|record| record.facts.nat.translated.is_none());
-        Relays { through: through.collect(), first: !is_open && !is_unknown }
+        let theirs = view.record(to).map(|record| record.facts.nat).unwrap_or_default();
+        let ours = self.nat.fingerprint();
+        let is_easy = |nat: &Fingerprint| nat.mapping.is_none_or(|mapping| mapping == Mapping::Independent);
+        let turn = match theirs.filtering {
+            Some(Filtering::Independent) => Turn::Last,
+            // It opens its NAT for us as soon as it hears that we are there.
+            _ if is_easy(ours) && is_easy(&theirs) => Turn::Together,
+            _ => Turn::First,
+        };
+        Relays { through: through.collect(), turn }
     }
 
     /// A dial needs a way through another member.

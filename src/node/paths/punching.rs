@@ -7,11 +7,15 @@ use crate::machine::{SocketId, SocketReport, SocketRequest};
 use crate::mrt::{self, ConnectionHandle, Route};
 use crate::node::identity::NodeId;
 use crate::node::node::Node;
+use crate::node::record::MemberRecord;
+use crate::node::room::DialTo;
 use crate::stun::Packet;
-use crate::stun::candidate::{Candidate, CandidateKind, Interface};
-use crate::stun::fingerprint::Fingerprint;
+use crate::stun::candidate::{Candidate, CandidateKind, Context, Interface, is_global, sanitise};
+use crate::stun::fingerprint::{Filtering, Fingerprint, Mapping};
+use crate::stun::punch::budget::Verdict;
 use crate::stun::punch::executor::SOCKETS_PER_PUNCH;
 use crate::stun::punch::experience::Advice;
+use crate::stun::punch::packet::{self, Kind, Sealer};
 use crate::stun::punch::plan::StageKind;
 use crate::stun::punch::{Budget, Config, Event, Experience, Offer, Ours, Punch};
 use crate::time::{Duration, Instant};
@@ -35,6 +39,8 @@ pub(in crate::node) struct Punching {
     experience: Experience,
     punches: u64,
     kept: Vec<Kept>,
+    /// Members that our NAT was opened for, and which of their records it was.
+    opened: BTreeMap<NodeId, u64>,
     outgoing: VecDeque<Packet>,
     seed: [u8; 32],
     /// Whether what can be measured of our NAT was measured.
@@ -51,6 +57,7 @@ impl Punching {
             experience: Experience::default(),
             punches: 0,
             kept: Vec::new(),
+            opened: BTreeMap::new(),
             outgoing: VecDeque::new(),
             seed,
             settled: false,
@@ -201,14 +208,69 @@ impl Node {
         let hosts = hosts.map(|address| Candidate::new(address, CandidateKind::Host));
         let mapped = self.around.external.map(|address| Candidate::new(address, CandidateKind::Mapped));
         let reflexive = self.public.map(|address| Candidate::new(address, CandidateKind::Reflexive));
-        let interfaces = self.interfaces().addresses.iter();
         Ours {
             fingerprint: *self.nat.fingerprint(),
             candidates: hosts.chain(mapped).chain(reflexive).collect(),
             public: self.public.map(|address| address.ip()).into_iter().collect(),
             sockets: homes,
-            interfaces: interfaces.map(|address| Interface { address: address.ip, prefix: address.prefix }).collect(),
+            interfaces: self.own_interfaces().collect(),
         }
+    }
+
+    /// What of somebody's addresses is worth a call, the most promising first. What the user typed is called as it is.
+    pub(in crate::node) fn worth_calling(&self, mut to: DialTo) -> DialTo {
+        let interfaces: Vec<Interface> = self.own_interfaces().collect();
+        let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+        // Without knowing our own networks nothing can be said about theirs.
+        if to.id.is_none() || interfaces.is_empty() {
+            return to;
+        }
+        let public = self.public.map(|address| address.ip());
+        let context = Context {
+            interfaces: &interfaces,
+            same_public_ip: to.addresses.iter().any(|address| Some(address.ip()) == public),
+            // Whether loopback addresses mean anything was decided by whoever put them into the list.
+            same_machine: to.addresses.iter().any(is_loopback),
+        };
+        let list: Vec<Candidate> =
+            to.addresses.iter().map(|address| Candidate::new(*address, CandidateKind::Host)).collect();
+        to.addresses = sanitise(&list, &context).into_iter().map(|candidate| candidate.address).collect();
+        to
+    }
+
+    /// Members that are later in line call us when they hear that we are there, which is when we hear of them: a small packet to each
+    /// opens our NAT for the call. Once for each record, and paid for like every probe.
+    pub(in crate::node) fn open_for_callers(&mut self, now: Instant) {
+        let view = self.room.view();
+        let later = view.entries.iter().map(|entry| &entry.record).skip_while(|record| record.id() != self.id());
+        let is_new = |record: &&MemberRecord| {
+            let id = record.id();
+            self.links.connection(id).is_none() && self.punching.opened.get(&id) != Some(&record.facts.sequence)
+        };
+        let callers: Vec<_> = later.skip(1).filter(is_new).map(|record| record.facts.clone()).collect();
+        self.punching.opened.retain(|id, _| view.contains(*id));
+        if self.nat.fingerprint().filtering == Some(Filtering::Independent) || self.config.room.local {
+            return;
+        }
+        for caller in callers {
+            self.punching.opened.insert(caller.id, caller.sequence);
+            let is_easy = caller.nat.mapping.is_none_or(|mapping| mapping == Mapping::Independent);
+            for to in caller.addresses.iter().filter(|to| is_easy && is_global(to.ip()) && to.port() != 0) {
+                let Some(home) = self.around.homes.of(to.ip()) else { continue };
+                let verdict = self.punching.budget.probe(now, to.ip(), packet::LEN, false);
+                if verdict == Verdict::Go {
+                    let nonce = self.punching.opened.len() as u64;
+                    let probe = packet::Packet { kind: Kind::Probe, from_initiator: false, round: 0, nonce, echo: 0 };
+                    let bytes = Sealer::open().seal(&probe).to_vec();
+                    self.punching.outgoing.push_back(Packet { socket: home.socket, to: *to, bytes });
+                }
+            }
+        }
+    }
+
+    fn own_interfaces(&self) -> impl Iterator<Item = Interface> {
+        let addresses = self.interfaces().addresses.iter();
+        addresses.map(|address| Interface { address: address.ip, prefix: address.prefix })
     }
 
     /// A member offers to punch.
