@@ -233,9 +233,26 @@ impl fmt::Debug for Trio {
         for (address, party) in self.network.hosts() {
             let lasting =
                 party.events.iter().filter(|event| !matches!(event, Event::Readable { .. } | Event::Writable { .. }));
-            writeln!(f, "  {address}: {:#?}, {} bytes received", lasting.collect::<Vec<_>>(), party.received())?;
+            writeln!(
+                f,
+                "  {address}: {:?}, {} bytes received",
+                lasting.map(brief).collect::<Vec<_>>(),
+                party.received()
+            )?;
         }
         writeln!(f, "  Alice to Bob: {:?}", self.network.counters(ALICE, BOB))?;
         write!(f, "  Bob to Alice: {:?}", self.network.counters(BOB, ALICE))
+    }
+}
+
+/// An event without its keys.
+fn brief(event: &Event) -> String {
+    match event {
+        Event::Connected { connection, route, .. } => format!("{connection:?} connected by {route}"),
+        Event::Moved { connection, route } => format!("{connection:?} moved to {route}"),
+        Event::PathUp { connection, route, .. } => format!("{connection:?} up: {route}"),
+        Event::PathDown { connection, route } => format!("{connection:?} down: {route}"),
+        Event::PathFailed { connection, route } => format!("{connection:?} failed: {route}"),
+        other => format!("{other:?}"),
     }
 }

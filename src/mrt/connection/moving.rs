@@ -425,6 +425,10 @@ impl Live {
             self.last_pinged = now;
             self.channels.ping();
         }
+        if self.initiator {
+            // It may have given this path up. A question of full size gives it room to prove the path anew.
+            self.paths.active.liveness.ask(now);
+        }
         self.paths.notices.push_back(Notice::Moved(self.paths.active.route));
     }
 
