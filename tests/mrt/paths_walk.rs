@@ -78,32 +78,37 @@ fn walk(seed: u64) {
     for (a, b) in PAIRS {
         trio.network.heal(a, b);
     }
-    let context = |trio: &Trio| format!("seed {seed}, {steps:?}, {trio:?}");
+    let context = |trio: &mut Trio| {
+        let paths = [(ALICE, ends.alice), (BOB, ends.bob)].map(|(who, connection)| trio.paths(who, connection));
+        format!("seed {seed}, {steps:?}, {trio:?}, {paths:#?}")
+    };
     let deadline = trio.network.now() + secs(90);
     let arrived = trio.network.run_until(deadline, |network| {
         said.iter().all(|(who, channel, _)| network.host(*who).unwrap().whole(*channel).is_some())
     });
-    assert!(arrived, "everything arrives: {}", context(&trio));
+    assert!(arrived, "everything arrives: {}", context(&mut trio));
     for (who, channel, bytes) in &said {
         assert!(trio.party(*who).whole(*channel).unwrap() == bytes);
     }
-    // What was given up is found again.
-    let now = trio.now();
-    let _known = trio.party(ALICE).endpoint.add_path(now, ends.alice, BOB.into());
-    trio.network.run_for(secs(15));
-    assert_eq!(trio.active(ALICE, ends.alice), BOB.into(), "{}", context(&trio));
-    assert_eq!(trio.active(BOB, ends.bob), ALICE.into(), "{}", context(&trio));
+    // What was given up is found again; a trial that began while nothing passed may yet have to fail.
+    for _ in 0..2 {
+        let now = trio.now();
+        let _known = trio.party(ALICE).endpoint.add_path(now, ends.alice, BOB.into());
+        trio.network.run_for(secs(10));
+    }
+    assert_eq!(trio.active(ALICE, ends.alice), BOB.into(), "{}", context(&mut trio));
+    assert_eq!(trio.active(BOB, ends.bob), ALICE.into(), "{}", context(&mut trio));
     // And then there is little to say.
     let before = trio.network.total().sent;
     trio.network.run_for(secs(20));
     let sent = trio.network.total().sent - before;
-    assert!(sent < 120, "{sent} datagrams in 20 s of silence: {}", context(&trio));
+    assert!(sent < 120, "{sent} datagrams in 20 s of silence: {}", context(&mut trio));
     for (who, connection) in [(ALICE, ends.alice), (BOB, ends.bob)] {
         let lost = trio.party(who).events.iter().any(|event| matches!(event, Event::Lost { .. }));
-        assert!(!lost, "{}", context(&trio));
+        assert!(!lost, "{}", context(&mut trio));
         let now = trio.now();
         let stats = trio.party(who).endpoint.stats(now, connection).unwrap();
-        assert_eq!(stats.in_flight, 0, "{}", context(&trio));
+        assert_eq!(stats.in_flight, 0, "{}", context(&mut trio));
     }
 }
 
