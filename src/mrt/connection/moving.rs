@@ -49,14 +49,14 @@ impl Live {
                 // It is where it was: whatever came from elsewhere was late, or a copy.
                 self.paths.trials.retain(|trial| trial.purpose != Purpose::Rebound(route));
             }
-            if arrival.newest && !arrival.probing {
+            if arrival.newest && arrival.ack_eliciting {
                 self.paths.standby.iter_mut().for_each(|path| path.wanted = false);
             }
         } else if let Some(index) = self.paths.standby_at(route) {
             if let Some(path) = self.paths.standby.get_mut(index) {
                 path.on_heard(now, bytes);
             }
-            if arrival.newest && !arrival.probing && arrival.ack_eliciting {
+            if arrival.newest && arrival.ack_eliciting {
                 self.on_data_elsewhere(now, index);
             }
         } else {
@@ -82,7 +82,7 @@ impl Live {
 
     /// Something authentic came a way that is not proven (RFC 9000 §9.3).
     fn on_unknown(&mut self, now: Instant, arrival: &Arrival) {
-        let Arrival { route, newest, probing, challenge, .. } = *arrival;
+        let Arrival { route, newest, probing, ack_eliciting, challenge, .. } = *arrival;
         let data = newest && !probing;
         if self.paths.trial_mut(route).is_none() {
             let purpose = match self.rebound_from(route) {
@@ -94,7 +94,7 @@ impl Live {
                 return;
             }
         }
-        if data {
+        if newest && ack_eliciting {
             self.paths.trials.iter_mut().for_each(|trial| trial.wanted = trial.route == route);
         }
         let Some(trial) = self.paths.trial_mut(route) else { return };
