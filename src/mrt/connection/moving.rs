@@ -73,11 +73,16 @@ impl Live {
         path.wanted = true;
         if self.initiator {
             // It may have had to. If our way is still good, the answer says so, and a ping calls the other side back.
-            let patience = self.paths.active.probe_timeout(0).saturating_mul(3);
-            self.paths.active.liveness.doubt(now, patience);
+            self.doubt_active(now);
         } else if path.liveness.is_alive() && !path.liveness.is_suspect() {
             self.move_to(now, index, Why::Chosen);
         }
+    }
+
+    /// The other side went elsewhere: is our way still good?
+    fn doubt_active(&mut self, now: Instant) {
+        let patience = self.paths.active.probe_timeout(0).saturating_mul(3);
+        self.paths.active.liveness.doubt(now, patience);
     }
 
     /// Something authentic came a way that is not proven (RFC 9000 §9.3).
@@ -238,6 +243,8 @@ impl Live {
         } else if self.initiator {
             if choice::is_better(path, active) && path.liveness.has_earned_return() {
                 self.move_to(now, index, Why::Chosen);
+            } else if path.wanted {
+                self.doubt_active(now);
             }
         } else if path.wanted {
             self.move_to(now, index, Why::Chosen);
@@ -295,8 +302,13 @@ impl Live {
         match self.paths.active.liveness.tick(now) {
             Due::Nothing | Due::Ask => {}
             Due::AskAgain => self.on_active_late(now),
-            // The idle timeout decides.
-            Due::Down | Due::Forget => self.paths.active.liveness.carry(),
+            // The idle timeout decides. But if the other side went elsewhere, the question stays.
+            Due::Down | Due::Forget => {
+                self.paths.active.liveness.carry();
+                if self.initiator && self.paths.standby.iter().any(|path| path.wanted) {
+                    self.paths.active.liveness.ask(now + self.paths.interval);
+                }
+            }
         }
         let mut index = 0;
         while let Some(path) = self.paths.standby.get_mut(index) {
