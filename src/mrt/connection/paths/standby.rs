@@ -124,10 +124,10 @@ impl Liveness {
         }
     }
 
-    /// The same, if its last answer is older than this.
+    /// The same, but not so soon after its last answer.
     pub(in crate::mrt::connection) fn doubt(&mut self, now: Instant, patience: Duration) {
-        if self.answered_at.is_none_or(|at| now.saturating_since(at) >= patience) {
-            self.ask(now);
+        if self.challenges.is_empty() {
+            self.next = Some(self.answered_at.map_or(now, |at| now.max(at + patience)));
         }
     }
 

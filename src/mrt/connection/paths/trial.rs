@@ -14,6 +14,9 @@ use crate::time::{Duration, Instant};
 /// How often the challenge is sent, at most. At 20 % loss each way one in five hundred trials is given up wrongly.
 const MAX_CHALLENGES: u32 = 6;
 
+/// How many challenges are left, at least, after something authentic came from there.
+const MORE_WHEN_HEARD: u32 = 2;
+
 /// Why a way is on trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mrt::connection) enum Purpose {
@@ -61,6 +64,13 @@ impl Trial {
         }
     }
 
+    /// Those above want it, too: it begins anew, its failure is told, and answers that are under way still count.
+    pub(super) const fn adopt(&mut self, now: Instant) {
+        self.purpose = Purpose::Added;
+        self.sent = 0;
+        self.next = Some(now);
+    }
+
     /// Bytes that a challenge is padded to, and that its answer has to have. RFC 9000 §8.2.1: a path is proven for datagrams of full
     /// size. An address that changes is challenged with the little that it may be sent.
     pub(in crate::mrt::connection) const fn size(&self) -> u16 {
@@ -71,9 +81,13 @@ impl Trial {
     }
 
     /// An authentic datagram came from there.
-    pub(in crate::mrt::connection) const fn on_received(&mut self, bytes: u64) {
+    pub(in crate::mrt::connection) fn on_received(&mut self, bytes: u64) {
         self.received_packets = self.received_packets.saturating_add(1);
         self.received_bytes = self.received_bytes.saturating_add(bytes);
+        if !matches!(self.purpose, Purpose::Rebound(_)) {
+            // Somebody is there, and may have begun later than we did.
+            self.sent = self.sent.min(MAX_CHALLENGES - MORE_WHEN_HEARD);
+        }
     }
 
     /// Whether `bytes` may go there. RFC 9000 §8.1: at most three times what came.
