@@ -22,16 +22,10 @@ pub(crate) const INSIDE_IP: [u8; 4] = [192, 168, 1, 2];
 pub(crate) const OUTSIDE_IP: [u8; 4] = [203, 0, 113, 1];
 
 /// One address of one host. In netem each is a host of its own: what they have in common is carried between them by the [`World`].
+#[derive(Default)]
 pub(crate) struct Socket {
-    address: SocketAddr,
     inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     outbox: VecDeque<Datagram>,
-}
-
-impl Socket {
-    fn new(address: SocketAddr) -> Self {
-        Self { address, inbox: VecDeque::new(), outbox: VecDeque::new() }
-    }
 }
 
 impl Host for Socket {
@@ -127,9 +121,9 @@ impl World {
     fn bind(&mut self, address: SocketAddr) {
         match self.nat {
             Some(nat) if address.ip() == IpAddr::from(INSIDE_IP) => {
-                self.network.add(nat.host(address), Socket::new(address))
+                self.network.add(nat.host(address), Socket::default())
             }
-            _ => self.network.add(address, Socket::new(address)),
+            _ => self.network.add(address, Socket::default()),
         };
     }
 

@@ -358,7 +358,11 @@ impl Discovery {
             self.filtering.start(witnesses, step);
         }
         if known.ports.is_none() && is_rested && self.sampling.may_start(witnesses) {
-            let further = if mapping == Mapping::Independent { Vec::new() } else { addresses };
+            let further = match mapping {
+                Mapping::Independent => Vec::new(),
+                Mapping::ByAddress => one_of_each_ip(addresses, nearest),
+                Mapping::ByAddressAndPort => addresses,
+            };
             self.sampling.start(witnesses, Some(SamplingStep::start(now, nearest, further)));
         }
         // What follows disturbs the order in which ports are given, and waits.
@@ -396,6 +400,14 @@ impl Discovery {
         };
         is_own_ip && local.port() == address.port()
     }
+}
+
+/// Those that have mappings of their own where `nearest` has one, and mappings are by address.
+fn one_of_each_ip(addresses: Vec<SocketAddr>, nearest: SocketAddr) -> Vec<SocketAddr> {
+    let mut addresses = addresses;
+    addresses.dedup_by_key(|address| address.ip());
+    addresses.retain(|address| address.ip() != nearest.ip());
+    addresses
 }
 
 /// Three quarters of what a mapping was seen to outlast: a packet that is late, or the timer of a NAT that looks only so often, does no harm,

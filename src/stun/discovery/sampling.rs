@@ -171,8 +171,10 @@ impl SamplingStep {
             return;
         }
         let ports = if is_random {
-            let all: Vec<u16> = samples.iter().map(|sample| sample.outside).chain(self.more.iter().copied()).collect();
-            pool(&all)
+            // A port that is seen twice is one mapping towards two destinations: one draw.
+            let all: BTreeSet<u16> =
+                samples.iter().map(|sample| sample.outside).chain(self.more.iter().copied()).collect();
+            pool(&all.into_iter().collect::<Vec<u16>>())
         } else {
             ports
         };
