@@ -53,6 +53,8 @@ pub(crate) enum Helpers {
     Plain,
     /// Three members of a room, of whom one has a second port. They answer Binding requests, and send probes when they are asked.
     Members,
+    /// One of them, without the second port.
+    OneMember,
 }
 
 /// A host behind a NAT, or not, and those whom it can ask.
@@ -134,7 +136,8 @@ impl World {
         }
     }
 
-    fn help(&mut self, helpers: Helpers) {
+    /// These are there from now on.
+    pub(crate) fn help(&mut self, helpers: Helpers) {
         let at = |host: u8, port: u16| SocketAddr::from(([198, 51, 100, host], port));
         let vantages = match helpers {
             Helpers::Full => {
@@ -147,6 +150,11 @@ impl World {
                 self.serve(&[at(3, 3478)]);
                 vec![Vantage::Server(at(1, 3478)), Vantage::Server(at(3, 3478))]
             }
+            Helpers::OneMember => {
+                self.serve(&[at(2, 5000)]);
+                self.members = vec![at(2, 5000)];
+                vec![Vantage::Member { address: at(2, 5000), second: None }]
+            }
             Helpers::Members => {
                 self.serve(&[at(1, 5000), at(1, 5001)]);
                 self.serve(&[at(2, 5000)]);
@@ -156,8 +164,9 @@ impl World {
                 vec![member(1, Some(at(1, 5001))), member(2, None), member(3, None)]
             }
         };
+        let now = self.instant();
         for vantage in vantages {
-            self.discovery.add_vantage(Instant::ZERO, vantage);
+            self.discovery.add_vantage(now, vantage);
         }
     }
 
@@ -173,7 +182,9 @@ impl World {
 
     /// Runs until everything but the lifetime is known, or until a deadline.
     pub(crate) fn settle(&mut self) {
-        self.run(Duration::from_secs(60), |world| world.events.iter().any(|(_, event)| *event == Event::Settled));
+        self.run(self.now() + Duration::from_secs(60), |world| {
+            world.events.iter().any(|(_, event)| *event == Event::Settled)
+        });
     }
 
     /// Runs until nothing more happens.

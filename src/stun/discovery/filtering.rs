@@ -27,6 +27,14 @@ pub(super) struct FilteringStep {
     other_port: Trial,
 }
 
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) filtering: Option<Filtering>,
+    /// Whether more vantage points would tell nothing more.
+    pub(super) is_sure: bool,
+}
+
 /// From where something is to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goal {
@@ -100,12 +108,13 @@ impl FilteringStep {
     /// What came of it, once that is sure. Who lets in other addresses lets in other ports, and the other way round: who keeps out other
     /// ports keeps out other addresses. Where nobody could send from another address, but from another port, and that came in, the
     /// worse of what is left is taken: by address.
-    pub(super) fn result(&self) -> Option<Option<Filtering>> {
+    pub(super) fn result(&self) -> Option<Found> {
+        let found = |filtering, is_sure| Some(Found { filtering, is_sure });
         match (self.elsewhere.verdict(), self.other_port.verdict()) {
-            (Some(Some(true)), _) => Some(Some(Filtering::Independent)),
-            (_, Some(Some(false))) => Some(Some(Filtering::ByAddressAndPort)),
-            (Some(_), Some(Some(true))) => Some(Some(Filtering::ByAddress)),
-            (Some(_), Some(None)) => Some(None),
+            (Some(Some(true)), _) => found(Some(Filtering::Independent), true),
+            (_, Some(Some(false))) => found(Some(Filtering::ByAddressAndPort), true),
+            (Some(elsewhere), Some(Some(true))) => found(Some(Filtering::ByAddress), elsewhere.is_some()),
+            (Some(_), Some(None)) => found(None, false),
             (None, _) | (_, None) => None,
         }
     }

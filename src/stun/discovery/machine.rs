@@ -40,6 +40,7 @@ pub struct Discovery {
     lifetime: Attempt<LifetimeStep>,
     public: Option<SocketAddr>,
     fingerprint: Fingerprint,
+    filtering_is_sure: bool,
     keepalive: Duration,
     is_settled: bool,
     looked_at: Instant,
@@ -83,6 +84,7 @@ impl Discovery {
             lifetime: Attempt::NEW,
             public: None,
             fingerprint: Fingerprint::default(),
+            filtering_is_sure: false,
             keepalive: DEFAULT_KEEPALIVE,
             is_settled: false,
             looked_at: Instant::ZERO,
@@ -115,6 +117,7 @@ impl Discovery {
         self.lifetime = Attempt::NEW;
         self.public = None;
         self.fingerprint = Fingerprint::default();
+        self.filtering_is_sure = false;
         self.keepalive = DEFAULT_KEEPALIVE;
         self.is_settled = false;
         self.events.clear();
@@ -305,7 +308,8 @@ impl Discovery {
         if let Some(step) = &mut self.filtering.step
             && let Some(result) = step.result()
         {
-            known.filtering = result.or(known.filtering);
+            known.filtering = result.filtering.or(known.filtering);
+            self.filtering_is_sure = result.is_sure;
             step.close(bench);
             self.filtering.step = None;
         }
@@ -345,7 +349,7 @@ impl Discovery {
 
     fn start_steps(&mut self, now: Instant) {
         let known = self.fingerprint;
-        let (Some(mapping), Some(is_translated)) = (known.mapping, known.translated) else { return };
+        let (Some(public), Some(is_translated)) = (self.public, known.translated) else { return };
         let answering = self.survey.answering();
         let Some(nearest) = answering.first().map(Vantage::address) else { return };
         let addresses = self.survey.answering_addresses();
@@ -353,15 +357,17 @@ impl Discovery {
         let is_rested = self.survey.is_rested(now);
 
         let can_filter = is_rested || FilteringStep::is_ready(&self.survey);
-        if known.filtering.is_none() && can_filter && self.filtering.may_start(witnesses) {
+        if !self.filtering_is_sure && can_filter && self.filtering.may_start(witnesses) {
             let step = FilteringStep::start(&mut self.bench, &self.survey);
             self.filtering.start(witnesses, step);
         }
-        if known.ports.is_none() && is_rested && self.sampling.may_start(witnesses) {
-            let further = match mapping {
-                Mapping::Independent => Vec::new(),
-                Mapping::ByAddress => one_of_each_ip(addresses, nearest),
-                Mapping::ByAddressAndPort => addresses,
+        // From a single place nobody can tell why a port is kept: because all are, or because it is the first.
+        let can_sample = known.mapping.is_some() || public.port() != self.config.local.port();
+        if known.ports.is_none() && is_rested && can_sample && self.sampling.may_start(witnesses) {
+            let further = match known.mapping {
+                None | Some(Mapping::Independent) => Vec::new(),
+                Some(Mapping::ByAddress) => one_of_each_ip(addresses, nearest),
+                Some(Mapping::ByAddressAndPort) => addresses,
             };
             self.sampling.start(witnesses, Some(SamplingStep::start(now, nearest, further)));
         }
