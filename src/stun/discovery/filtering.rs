@@ -92,7 +92,7 @@ impl FilteringStep {
         [Goal::Elsewhere, Goal::OtherPort].iter().all(|goal| !ways(survey, *goal).is_empty())
     }
 
-    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion) -> bool {
+    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion<'_>) -> bool {
         self.elsewhere.handle(bench, now, occasion) || self.other_port.handle(bench, now, occasion)
     }
 
@@ -170,7 +170,7 @@ impl Trial {
         self.next_way(bench);
     }
 
-    fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion) -> bool {
+    fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion<'_>) -> bool {
         match (self.state, occasion) {
             (State::ExpectSocket { way, socket }, Occasion::Opened(opened, _)) if socket == *opened => {
                 let contact = match way {

@@ -255,7 +255,7 @@ impl Discovery {
     }
 
     /// Shows something that happened to the steps. Says whether one took it.
-    fn happen(&mut self, now: Instant, occasion: &Occasion) -> bool {
+    fn happen(&mut self, now: Instant, occasion: &Occasion<'_>) -> bool {
         let bench = &mut self.bench;
         self.filtering.step.as_mut().is_some_and(|step| step.handle(bench, now, occasion))
             || self.sampling.step.as_mut().is_some_and(|step| step.handle(bench, now, occasion))
@@ -268,7 +268,7 @@ impl Discovery {
         self.looked_at = now;
         while let Some(report) = self.bench.client.poll_event() {
             if !self.survey.handle(&mut self.bench, now, self.config.socket, &report) {
-                self.happen(now, &Occasion::Ended(report));
+                self.happen(now, &Occasion::Ended(&report));
             }
         }
         let before = self.fingerprint;

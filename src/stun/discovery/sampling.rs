@@ -79,7 +79,7 @@ impl SamplingStep {
         }
     }
 
-    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion) -> bool {
+    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion<'_>) -> bool {
         match occasion {
             Occasion::Opened(socket, local) if self.opening.remove(socket) => {
                 let question = bench.ask(now, Question::new(*socket, self.server, PATIENCE));
