@@ -189,6 +189,31 @@ fn members_of_a_room_tell_everything_without_any_server() {
     report(&matrix(Helpers::Members, true), 8.0, 120);
 }
 
+/// The room grows from one member to three. What one can tell is told at once, and what more can tell replaces it.
+#[test]
+fn members_that_come_later_complete_the_picture() {
+    for (filtering, expected) in FILTERINGS {
+        for (mapping, expected_mapping) in MAPPINGS {
+            let ports = netem::Ports::Random { pool: 4096 };
+            let behaviour = Behaviour { filtering, mapping, ports, ..Behaviour::default() };
+            let mut world = World::new(Plan::new(5, Some(behaviour), Helpers::OneMember));
+            world.settle();
+            let known = *world.discovery.fingerprint();
+            // It can send from another port, not from another address: the worse of the two that let this in.
+            let worse = expected.max(Filtering::ByAddress);
+            assert_eq!((known.translated, known.mapping, known.filtering), (Some(true), None, Some(worse)), "{known}");
+            assert!(matches!(known.ports, Some(Ports::Random { .. })), "{known}");
+            world.run(Duration::from_secs(100), |_| false);
+            world.events.clear();
+            world.help(Helpers::Members);
+            world.settle();
+            let known = *world.discovery.fingerprint();
+            assert_eq!((known.mapping, known.filtering), (Some(expected_mapping), Some(expected)), "{known}");
+            assert_eq!(known.hairpin, Some(false), "{known}");
+        }
+    }
+}
+
 #[test]
 fn a_host_without_a_nat_knows_it_after_one_round_trip() {
     for helpers in [Helpers::Full, Helpers::Plain, Helpers::Members] {

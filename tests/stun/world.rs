@@ -22,16 +22,10 @@ pub(crate) const INSIDE_IP: [u8; 4] = [192, 168, 1, 2];
 pub(crate) const OUTSIDE_IP: [u8; 4] = [203, 0, 113, 1];
 
 /// One address of one host. In netem each is a host of its own: what they have in common is carried between them by the [`World`].
+#[derive(Default)]
 pub(crate) struct Socket {
-    address: SocketAddr,
     inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     outbox: VecDeque<Datagram>,
-}
-
-impl Socket {
-    fn new(address: SocketAddr) -> Self {
-        Self { address, inbox: VecDeque::new(), outbox: VecDeque::new() }
-    }
 }
 
 impl Host for Socket {
@@ -59,6 +53,8 @@ pub(crate) enum Helpers {
     Plain,
     /// Three members of a room, of whom one has a second port. They answer Binding requests, and send probes when they are asked.
     Members,
+    /// One of them, without the second port.
+    OneMember,
 }
 
 /// A host behind a NAT, or not, and those whom it can ask.
@@ -127,9 +123,9 @@ impl World {
     fn bind(&mut self, address: SocketAddr) {
         match self.nat {
             Some(nat) if address.ip() == IpAddr::from(INSIDE_IP) => {
-                self.network.add(nat.host(address), Socket::new(address))
+                self.network.add(nat.host(address), Socket::default())
             }
-            _ => self.network.add(address, Socket::new(address)),
+            _ => self.network.add(address, Socket::default()),
         };
     }
 
@@ -140,7 +136,8 @@ impl World {
         }
     }
 
-    fn help(&mut self, helpers: Helpers) {
+    /// These are there from now on.
+    pub(crate) fn help(&mut self, helpers: Helpers) {
         let at = |host: u8, port: u16| SocketAddr::from(([198, 51, 100, host], port));
         let vantages = match helpers {
             Helpers::Full => {
@@ -153,6 +150,11 @@ impl World {
                 self.serve(&[at(3, 3478)]);
                 vec![Vantage::Server(at(1, 3478)), Vantage::Server(at(3, 3478))]
             }
+            Helpers::OneMember => {
+                self.serve(&[at(2, 5000)]);
+                self.members = vec![at(2, 5000)];
+                vec![Vantage::Member { address: at(2, 5000), second: None }]
+            }
             Helpers::Members => {
                 self.serve(&[at(1, 5000), at(1, 5001)]);
                 self.serve(&[at(2, 5000)]);
@@ -162,8 +164,9 @@ impl World {
                 vec![member(1, Some(at(1, 5001))), member(2, None), member(3, None)]
             }
         };
+        let now = self.instant();
         for vantage in vantages {
-            self.discovery.add_vantage(Instant::ZERO, vantage);
+            self.discovery.add_vantage(now, vantage);
         }
     }
 
@@ -179,7 +182,9 @@ impl World {
 
     /// Runs until everything but the lifetime is known, or until a deadline.
     pub(crate) fn settle(&mut self) {
-        self.run(Duration::from_secs(60), |world| world.events.iter().any(|(_, event)| *event == Event::Settled));
+        self.run(self.now() + Duration::from_secs(60), |world| {
+            world.events.iter().any(|(_, event)| *event == Event::Settled)
+        });
     }
 
     /// Runs until nothing more happens.

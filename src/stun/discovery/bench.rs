@@ -23,13 +23,13 @@ const MAX_OPEN: usize = 32;
 
 /// Something that happened, which the step that waits for it takes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Occasion {
+pub(super) enum Occasion<'a> {
     /// A fresh socket is there.
     Opened(SocketId, SocketAddr),
     /// A fresh socket is not, or no longer.
     Failed(SocketId),
     /// A question ended.
-    Ended(Report),
+    Ended(&'a Report),
     /// A probe came.
     Probe { token: TransactionId, socket: SocketId, from: SocketAddr },
     /// A member sent a probe, or nobody did.

@@ -27,6 +27,14 @@ pub(super) struct FilteringStep {
     other_port: Trial,
 }
 
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) filtering: Option<Filtering>,
+    /// Whether more vantage points would tell nothing more.
+    pub(super) is_sure: bool,
+}
+
 /// From where something is to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goal {
@@ -84,7 +92,7 @@ impl FilteringStep {
         [Goal::Elsewhere, Goal::OtherPort].iter().all(|goal| !ways(survey, *goal).is_empty())
     }
 
-    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion) -> bool {
+    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion<'_>) -> bool {
         self.elsewhere.handle(bench, now, occasion) || self.other_port.handle(bench, now, occasion)
     }
 
@@ -100,12 +108,13 @@ impl FilteringStep {
     /// What came of it, once that is sure. Who lets in other addresses lets in other ports, and the other way round: who keeps out other
     /// ports keeps out other addresses. Where nobody could send from another address, but from another port, and that came in, the
     /// worse of what is left is taken: by address.
-    pub(super) fn result(&self) -> Option<Option<Filtering>> {
+    pub(super) fn result(&self) -> Option<Found> {
+        let found = |filtering, is_sure| Some(Found { filtering, is_sure });
         match (self.elsewhere.verdict(), self.other_port.verdict()) {
-            (Some(Some(true)), _) => Some(Some(Filtering::Independent)),
-            (_, Some(Some(false))) => Some(Some(Filtering::ByAddressAndPort)),
-            (Some(_), Some(Some(true))) => Some(Some(Filtering::ByAddress)),
-            (Some(_), Some(None)) => Some(None),
+            (Some(Some(true)), _) => found(Some(Filtering::Independent), true),
+            (_, Some(Some(false))) => found(Some(Filtering::ByAddressAndPort), true),
+            (Some(elsewhere), Some(Some(true))) => found(Some(Filtering::ByAddress), elsewhere.is_some()),
+            (Some(_), Some(None)) => found(None, false),
             (None, _) | (_, None) => None,
         }
     }
@@ -161,7 +170,7 @@ impl Trial {
         self.next_way(bench);
     }
 
-    fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion) -> bool {
+    fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion<'_>) -> bool {
         match (self.state, occasion) {
             (State::ExpectSocket { way, socket }, Occasion::Opened(opened, _)) if socket == *opened => {
                 let contact = match way {

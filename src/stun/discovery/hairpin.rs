@@ -48,7 +48,7 @@ impl HairpinStep {
         Self { server, ends, token: bench.token(), rounds: 0, next_at: now + DEADLINE, result: None }
     }
 
-    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion) -> bool {
+    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion<'_>) -> bool {
         match occasion {
             Occasion::Opened(socket, _) => {
                 let Some(end) = self.ends.iter_mut().find(|end| end.socket == *socket) else { return false };

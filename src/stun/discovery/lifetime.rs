@@ -112,7 +112,7 @@ impl LifetimeStep {
         (!step.is_over).then_some(step)
     }
 
-    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion) -> bool {
+    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion<'_>) -> bool {
         let is_taken = match occasion {
             Occasion::Opened(socket, _) if self.asker == Some(*socket) => true,
             Occasion::Failed(socket) if self.asker == Some(*socket) => {
@@ -245,7 +245,7 @@ impl Rung {
         now: Instant,
         way: Way,
         asker: Option<SocketId>,
-        occasion: &Occasion,
+        occasion: &Occasion<'_>,
     ) -> bool {
         match (self.state, occasion) {
             (State::ExpectSocket, Occasion::Opened(socket, _)) if *socket == self.socket => {

@@ -40,6 +40,7 @@ pub struct Discovery {
     lifetime: Attempt<LifetimeStep>,
     public: Option<SocketAddr>,
     fingerprint: Fingerprint,
+    filtering_is_sure: bool,
     keepalive: Duration,
     is_settled: bool,
     looked_at: Instant,
@@ -83,6 +84,7 @@ impl Discovery {
             lifetime: Attempt::NEW,
             public: None,
             fingerprint: Fingerprint::default(),
+            filtering_is_sure: false,
             keepalive: DEFAULT_KEEPALIVE,
             is_settled: false,
             looked_at: Instant::ZERO,
@@ -115,6 +117,7 @@ impl Discovery {
         self.lifetime = Attempt::NEW;
         self.public = None;
         self.fingerprint = Fingerprint::default();
+        self.filtering_is_sure = false;
         self.keepalive = DEFAULT_KEEPALIVE;
         self.is_settled = false;
         self.events.clear();
@@ -257,7 +260,7 @@ impl Discovery {
     }
 
     /// Shows something that happened to the steps. Says whether one took it.
-    fn happen(&mut self, now: Instant, occasion: &Occasion) -> bool {
+    fn happen(&mut self, now: Instant, occasion: &Occasion<'_>) -> bool {
         let bench = &mut self.bench;
         self.filtering.step.as_mut().is_some_and(|step| step.handle(bench, now, occasion))
             || self.sampling.step.as_mut().is_some_and(|step| step.handle(bench, now, occasion))
@@ -270,7 +273,7 @@ impl Discovery {
         self.looked_at = now;
         while let Some(report) = self.bench.client.poll_event() {
             if !self.survey.handle(&mut self.bench, now, self.config.socket, &report) {
-                self.happen(now, &Occasion::Ended(report));
+                self.happen(now, &Occasion::Ended(&report));
             }
         }
         let before = self.fingerprint;
@@ -310,7 +313,8 @@ impl Discovery {
         if let Some(step) = &mut self.filtering.step
             && let Some(result) = step.result()
         {
-            known.filtering = result.or(known.filtering);
+            known.filtering = result.filtering.or(known.filtering);
+            self.filtering_is_sure = result.is_sure;
             step.close(bench);
             self.filtering.step = None;
         }
@@ -350,7 +354,7 @@ impl Discovery {
 
     fn start_steps(&mut self, now: Instant) {
         let known = self.fingerprint;
-        let (Some(mapping), Some(is_translated)) = (known.mapping, known.translated) else { return };
+        let (Some(public), Some(is_translated)) = (self.public, known.translated) else { return };
         let answering = self.survey.answering();
         let Some(nearest) = answering.first().map(Vantage::address) else { return };
         let addresses = self.survey.answering_addresses();
@@ -358,12 +362,18 @@ impl Discovery {
         let is_rested = self.survey.is_rested(now);
 
         let can_filter = is_rested || FilteringStep::is_ready(&self.survey);
-        if known.filtering.is_none() && can_filter && self.filtering.may_start(witnesses) {
+        if !self.filtering_is_sure && can_filter && self.filtering.may_start(witnesses) {
             let step = FilteringStep::start(&mut self.bench, &self.survey);
             self.filtering.start(witnesses, step);
         }
-        if known.ports.is_none() && is_rested && self.sampling.may_start(witnesses) {
-            let further = if mapping == Mapping::Independent { Vec::new() } else { addresses };
+        // From a single place nobody can tell why a port is kept: because all are, or because it is the first.
+        let can_sample = known.mapping.is_some() || public.port() != self.config.local.port();
+        if known.ports.is_none() && is_rested && can_sample && self.sampling.may_start(witnesses) {
+            let further = match known.mapping {
+                None | Some(Mapping::Independent) => Vec::new(),
+                Some(Mapping::ByAddress) => one_of_each_ip(addresses, nearest),
+                Some(Mapping::ByAddressAndPort) => addresses,
+            };
             self.sampling.start(witnesses, Some(SamplingStep::start(now, nearest, further)));
         }
         // What follows disturbs the order in which ports are given, and waits.
@@ -401,6 +411,14 @@ impl Discovery {
         };
         is_own_ip && local.port() == address.port()
     }
+}
+
+/// Those that have mappings of their own where `nearest` has one, and mappings are by address.
+fn one_of_each_ip(addresses: Vec<SocketAddr>, nearest: SocketAddr) -> Vec<SocketAddr> {
+    let mut addresses = addresses;
+    addresses.dedup_by_key(|address| address.ip());
+    addresses.retain(|address| address.ip() != nearest.ip());
+    addresses
 }
 
 /// Three quarters of what a mapping was seen to outlast: a packet that is late, or the timer of a NAT that looks only so often, does no harm,

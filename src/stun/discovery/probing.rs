@@ -56,11 +56,11 @@ impl Probing {
     }
 
     /// Whether it is about this probe.
-    pub(super) fn concerns(&self, occasion: &Occasion) -> bool {
+    pub(super) fn concerns(&self, occasion: &Occasion<'_>) -> bool {
         matches!(occasion, Occasion::Probe { token, .. } | Occasion::Carried { token, .. } if *token == self.token)
     }
 
-    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion) -> Probed {
+    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion<'_>) -> Probed {
         match *occasion {
             Occasion::Probe { from, socket, .. } => Probed::Came { from, on: socket },
             Occasion::Carried { carried: true, .. } => {

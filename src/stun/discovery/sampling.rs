@@ -79,7 +79,7 @@ impl SamplingStep {
         }
     }
 
-    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion) -> bool {
+    pub(super) fn handle(&mut self, bench: &mut Bench, now: Instant, occasion: &Occasion<'_>) -> bool {
         match occasion {
             Occasion::Opened(socket, local) if self.opening.remove(socket) => {
                 let question = bench.ask(now, Question::new(*socket, self.server, PATIENCE));
@@ -171,8 +171,10 @@ impl SamplingStep {
             return;
         }
         let ports = if is_random {
-            let all: Vec<u16> = samples.iter().map(|sample| sample.outside).chain(self.more.iter().copied()).collect();
-            pool(&all)
+            // A port that is seen twice is one mapping towards two destinations: one draw.
+            let all: BTreeSet<u16> =
+                samples.iter().map(|sample| sample.outside).chain(self.more.iter().copied()).collect();
+            pool(&all.into_iter().collect::<Vec<u16>>())
         } else {
             ports
         };

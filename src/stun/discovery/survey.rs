@@ -22,7 +22,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// Answers that are repeated when others come later than that, at most.
 const MAX_REPEATED: usize = 3;
 
-/// After so long without an answer those that are there count, even if not everybody answered.
+/// After so long without a question or an answer those that are there count, even if not everybody answered.
 const REST: Duration = Duration::from_millis(1500);
 
 /// Everybody who was asked on the main socket.
@@ -31,6 +31,7 @@ pub(super) struct Survey {
     vantages: Vec<Vantage>,
     places: BTreeMap<SocketAddr, Place>,
     followed: BTreeSet<SocketAddr>,
+    last_asked: Instant,
     last_answer: Option<Instant>,
     /// Whether anybody said anything, be it an error.
     heard: bool,
@@ -126,6 +127,7 @@ impl Survey {
             let question = bench.ask(now, Question::new(main, address, Patience::SHORT));
             if let Some(place) = self.places.get_mut(&address) {
                 place.question = question;
+                self.last_asked = now;
             }
         }
     }
@@ -136,6 +138,7 @@ impl Survey {
         }
         let question = bench.ask(now, Question::new(main, address, patience));
         if question.is_some() {
+            self.last_asked = now;
             self.places.insert(address, Place { question, ..Place::default() });
         }
     }
@@ -214,7 +217,7 @@ impl Survey {
         if !is_pending {
             return None;
         }
-        Some(self.last_answer.map_or(Instant::FAR_FUTURE, |last| last + REST))
+        Some(self.last_answer.map_or(Instant::FAR_FUTURE, |last| last.max(self.last_asked) + REST))
     }
 
     /// Whether nobody answered, though two were asked at two addresses with all patience.
