@@ -105,8 +105,10 @@ impl Punch {
             return Some(choice.next);
         }
         let first = self.ledger.first_proven_at()?;
-        let is_near = self.ledger.best().is_some_and(|best| Preference::of(best.way.remote) == Preference::Near);
-        Some(if is_near { first } else { first + GRACE })
+        let best = Preference::of(self.ledger.best()?.way.remote);
+        let candidates = self.theirs.iter().flat_map(|theirs| &theirs.candidates);
+        let may_get_better = candidates.map(|candidate| Preference::of(candidate.address)).any(|other| other < best);
+        Some(if may_get_better { first + GRACE } else { first })
     }
 
     /// The initiator chooses a way that was proven, and says so until the other end agrees.

@@ -1,0 +1,4 @@
+//! Two ends punch in virtual time.
+
+mod matrix;
+mod world;
