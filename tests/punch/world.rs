@@ -31,8 +31,14 @@ const FIRST_PORT: u16 = 6000;
 /// The first byte of a question what somebody looks like, and of its answer.
 const SEEN: u8 = 0;
 
-/// Offers on their way: when they arrive, at whom.
-type Mail = Rc<RefCell<VecDeque<(Duration, usize, Offer)>>>;
+/// Offers on their way: when they arrive, at whom; and how many there ever were.
+type Mail = Rc<RefCell<Mailbox>>;
+
+#[derive(Default)]
+struct Mailbox {
+    offers: VecDeque<(Duration, usize, Offer)>,
+    posted: u64,
+}
 
 /// What became of one end.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,8 +101,8 @@ impl End {
         let due = |mail: &(Duration, usize, Offer)| mail.0 <= now && mail.1 == self.number;
         loop {
             let mut mail = self.mail.borrow_mut();
-            let Some(at) = mail.iter().position(due) else { break };
-            let Some((_, _, offer)) = mail.remove(at) else { break };
+            let Some(at) = mail.offers.iter().position(due) else { break };
+            let Some((_, _, offer)) = mail.offers.remove(at) else { break };
             drop(mail);
             self.met.get_or_insert(now);
             if let Some(punch) = &mut self.punch {
@@ -127,7 +133,9 @@ impl End {
             }
             match punch.poll_event() {
                 Some(Event::Offer(offer)) => {
-                    self.mail.borrow_mut().push_back((now + self.mail_delay, 1 - self.number, *offer));
+                    let mut mail = self.mail.borrow_mut();
+                    mail.offers.push_back((now + self.mail_delay, 1 - self.number, *offer));
+                    mail.posted += 1;
                 }
                 Some(Event::WantPort { socket }) => self.ask(now, socket),
                 Some(Event::Open { socket, remote, probes, .. }) => {
@@ -200,7 +208,7 @@ impl Host for Party {
     fn poll_timeout(&self) -> Option<Duration> {
         let Self::End(end) = self else { return None };
         let punch = end.punch.as_ref().and_then(Punch::poll_timeout).map(Instant::since_start);
-        let mail = end.mail.borrow().iter().filter(|(_, to, _)| *to == end.number).map(|(at, _, _)| *at).min();
+        let mail = end.mail.borrow().offers.iter().filter(|(_, to, _)| *to == end.number).map(|(at, _, _)| *at).min();
         let asking = end.asking.iter().map(|(_, at)| *at).min();
         [punch, mail, asking].into_iter().flatten().min()
     }
@@ -425,7 +433,7 @@ impl World {
             for site in ends {
                 if let Some(Party::End(end)) = network.host(site) {
                     decided += usize::from(end.outcome.is_some());
-                    posted = end.mail.borrow().len();
+                    posted = end.mail.borrow().posted;
                 }
             }
             if posted != known {

@@ -107,8 +107,13 @@ impl Punch {
         let first = self.ledger.first_proven_at()?;
         let best = Preference::of(self.ledger.best()?.way.remote);
         let candidates = self.theirs.iter().flat_map(|theirs| &theirs.candidates);
-        let may_get_better = candidates.map(|candidate| Preference::of(candidate.address)).any(|other| other < best);
-        Some(if may_get_better { first + GRACE } else { first })
+        let better = candidates.map(|candidate| Preference::of(candidate.address)).filter(|other| *other < best).max();
+        Some(match better {
+            None => first,
+            // Who is near answers at once, or is not near.
+            Some(Preference::Near) => first.max(self.started + GRACE),
+            Some(_) => first + GRACE,
+        })
     }
 
     /// The initiator chooses a way that was proven, and says so until the other end agrees.
