@@ -3,7 +3,6 @@
 use anjer::machine::{SocketId, SocketReport, SocketRequest};
 use anjer::stun::candidate::{Candidate, CandidateKind, Interface};
 use anjer::stun::fingerprint::{Filtering, Fingerprint, Mapping, Ports};
-use anjer::stun::punch::executor::Counters;
 use anjer::stun::punch::experience::Advice;
 use anjer::stun::punch::{Budget, Config, Event, Offer, Ours, Punch, Reason};
 use anjer::time::Instant;
@@ -74,7 +73,6 @@ pub(crate) struct End {
     /// The server does not answer.
     pub(crate) no_server: bool,
     pub(crate) most_sockets: usize,
-    pub(crate) wakes: u64,
 }
 
 fn instant(now: Duration) -> Instant {
@@ -82,6 +80,10 @@ fn instant(now: Duration) -> Instant {
 }
 
 impl End {
+    pub(crate) fn open_sockets(&self) -> usize {
+        self.ports.len()
+    }
+
     fn port(&self, socket: SocketId) -> Option<u16> {
         self.ports.get(&socket).copied()
     }
@@ -182,7 +184,6 @@ impl Host for Party {
 
     fn handle_timeout(&mut self, now: Duration) {
         if let Self::End(end) = self {
-            end.wakes += 1;
             if let Some(punch) = &mut end.punch {
                 punch.handle_timeout(instant(now), &mut end.budget);
             }
@@ -360,7 +361,6 @@ impl World {
                 met: None,
                 no_server: false,
                 most_sockets: 0,
-                wakes: 0,
             };
             let site = inner.map_or(Site::machine(ip), |nat| nat.machine(ip));
             network.add(site, Party::End(Box::new(end)));
@@ -445,10 +445,6 @@ impl World {
             decided == 2
         });
         [0, 1].map(|number| self.end(number).outcome.clone())
-    }
-
-    pub(crate) fn counters(&mut self, number: usize) -> Counters {
-        self.end(number).punch.as_ref().unwrap().counters()
     }
 
     /// Where packets of an end to a remote leave into the world.
