@@ -197,6 +197,8 @@ pub struct Punch {
     round: u16,
     stage: u8,
     phase: Phase,
+    /// When the first probe of this round could leave.
+    started: Instant,
     choice: Option<Choice>,
     ledger: Ledger,
     running: Option<Running>,
@@ -237,6 +239,7 @@ impl Punch {
             round: 0,
             stage: 0,
             phase: Phase::Idle,
+            started: now,
             choice: None,
             ledger: Ledger::new(0),
             running: None,

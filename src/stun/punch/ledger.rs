@@ -77,6 +77,11 @@ impl Ledger {
         self.sent.push(Sent { way, at });
     }
 
+    /// Whether we sent a packet with this nonce.
+    pub(super) fn is_ours(&self, nonce: u64) -> bool {
+        nonce.wrapping_sub(self.first) < self.sent.len() as u64
+    }
+
     /// Whether a packet of the other end is to be answered.
     pub(super) fn answers(&mut self, nonce: u64) -> bool {
         if self.heard.len() >= MAX_HEARD && !self.heard.contains_key(&nonce) {

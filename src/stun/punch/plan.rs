@@ -331,8 +331,9 @@ pub fn plan(ours: &Fingerprint, theirs: &Fingerprint, circumstances: &Circumstan
         let further = further(pair);
         hopeless |= further.is_none();
         for stage in further.unwrap_or_default() {
-            // Several assumptions may ask for the same; fresh ports and predictions are tried more than once on purpose.
-            if !matches!(stage, Stage::Spray { .. } | Stage::Product { .. }) || !stages.contains(&stage) {
+            // Several assumptions may ask for the same spray. What costs little is tried more than once on purpose.
+            let is_dear = matches!(stage.kind(), StageKind::Spray | StageKind::Product);
+            if !(is_dear && stages.contains(&stage)) {
                 stages.push(stage);
             }
         }

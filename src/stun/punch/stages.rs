@@ -157,16 +157,6 @@ impl Running {
         self.next = (self.next + apart).max(now - Duration::from_millis(20) + apart);
     }
 
-    /// The time all of it takes at its own rate.
-    pub(super) fn length(series: &Series) -> Duration {
-        match series {
-            Series::Hold { probes, .. } => APART * *probes + HOLD_AGAIN,
-            Series::Cast { probes, passes, .. } => (APART * *probes + CAST_AGAIN) * *passes,
-            Series::Cross { probes, .. } => CROSSING_APART * *probes,
-            Series::Draw { probes, .. } => APART * *probes,
-        }
-    }
-
     /// Everything happens later by so much.
     pub(super) fn delay(&mut self, by: Duration) {
         self.next = self.next + by;

@@ -105,8 +105,15 @@ impl Punch {
             return Some(choice.next);
         }
         let first = self.ledger.first_proven_at()?;
-        let is_near = self.ledger.best().is_some_and(|best| Preference::of(best.way.remote) == Preference::Near);
-        Some(if is_near { first } else { first + GRACE })
+        let best = Preference::of(self.ledger.best()?.way.remote);
+        let candidates = self.theirs.iter().flat_map(|theirs| &theirs.candidates);
+        let better = candidates.map(|candidate| Preference::of(candidate.address)).filter(|other| *other < best).max();
+        Some(match better {
+            None => first,
+            // Who is near answers at once, or is not near.
+            Some(Preference::Near) => first.max(self.started + GRACE),
+            Some(_) => first + GRACE,
+        })
     }
 
     /// The initiator chooses a way that was proven, and says so until the other end agrees.

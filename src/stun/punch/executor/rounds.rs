@@ -135,13 +135,14 @@ impl Punch {
         self.phase = if self.config.initiator {
             Phase::Offered { until: now + ANSWER_TIME }
         } else {
-            Phase::Waiting { until: now + self.config.relay_rtt / 2 }
+            Phase::Waiting { until: now + self.relay_rtt() / 2 }
         };
     }
 
     /// Both ends know what they need: probes leave.
     pub(super) fn start(&mut self, now: Instant) {
         let Some(stage) = self.planned(self.stage) else { return };
+        self.started = now;
         self.begin_beacons(now, stage.kind());
         self.running = self.series(now, stage);
         let length = self.length(stage);
@@ -154,13 +155,19 @@ impl Punch {
         let of = |end: End| u32::from(stage.probes(end)) * Duration::from_micros(2_500);
         let series = match stage {
             Stage::Simultaneous if self.is_all_there_is() => Duration::from_millis(BEACONS[5] + 300),
-            Stage::Simultaneous => Duration::from_millis(200),
+            // Just the time for the last of the few to be answered.
+            Stage::Simultaneous => return Duration::from_millis(BEACONS[FEW_BEACONS - 1] + 40) + self.relay_rtt(),
             Stage::Fresh => Duration::from_millis(BEACONS[5] + 300),
             Stage::Predict { .. } => of(End::Initiator) * 2,
             Stage::Spray { aim: Aim::After { .. }, .. } => of(End::Initiator).max(of(End::Responder)) * 2 + GRACE,
             Stage::Spray { .. } | Stage::Product { .. } => of(End::Initiator).max(of(End::Responder)) + GRACE,
         };
-        series + self.config.relay_rtt.min(Duration::from_secs(2)) + GRACE
+        series + self.relay_rtt() + GRACE
+    }
+
+    /// The round trip through the relay, within reason: a direct one is seldom longer.
+    fn relay_rtt(&self) -> Duration {
+        self.config.relay_rtt.clamp(Duration::from_millis(20), Duration::from_secs(2))
     }
 
     /// Whether the plan hopes for no more than a simultaneous open.
@@ -202,7 +209,10 @@ impl Punch {
         let ways: Vec<Way> = reached
             .filter_map(|candidate| {
                 let socket = self.base(candidate.address.is_ipv4())?;
-                Some(Way { socket, remote: candidate.address })
+                // Two homes often have the same private addresses: theirs may be our own.
+                let is_us =
+                    self.is_own_ip(candidate.address.ip()) && self.local_port(socket) == Some(candidate.address.port());
+                (!is_us).then_some(Way { socket, remote: candidate.address })
             })
             .collect();
         // Time by time over all candidates, so that the first ones do not wait for the last of others.
@@ -293,6 +303,15 @@ impl Punch {
         let first =
             || self.config.ours.sockets.iter().find(|(_, local)| local.is_ipv4() == v4).map(|(socket, _)| *socket);
         fresh.or_else(first)
+    }
+
+    fn is_own_ip(&self, ip: IpAddr) -> bool {
+        self.config.ours.interfaces.iter().any(|interface| interface.address == ip)
+    }
+
+    fn local_port(&self, socket: SocketId) -> Option<u16> {
+        let given = self.config.ours.sockets.iter().find(|(own, _)| *own == socket).map(|(_, local)| *local);
+        given.or_else(|| self.sockets.get(&socket)?.local).map(|local| local.port())
     }
 
     /// The candidates of this round: with a fresh port, that one instead of the old.
