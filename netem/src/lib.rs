@@ -12,6 +12,7 @@
 //!
 //! Reading order: [`Link`] (what a path does to packets), [`Profile`] (paths as they are found at home), [`Pipe`] (one link at work),
 //! [`Behaviour`] (what a NAT is), [`Nat`] (one at work), [`direct_path_possible`] (whether two hosts behind NATs can talk),
+//! [`direct_path_required`] (whether they must), [`MATRIX`] (the kinds, by name),
 //! [`Network`] (hosts, links, NATs, clock), [`Fault`] and [`Script`] (what can go wrong, by name).
 //!
 //! Nothing here knows what the datagrams mean. Time is a [`Duration`](core::time::Duration) since the run began; it moves only
@@ -61,8 +62,8 @@ mod profile;
 
 pub use link::{GilbertElliott, Link, Loss, Mask, Queue, Reordering};
 pub use nat::{
-    Behaviour, FIRST_PORT, Filtering, GUESSING_LIMIT, Mapping, Nat, NatCounters, PORTS, Ports, Possible, Refresh,
-    Refused, direct_path_possible,
+    Behaviour, FIRST_PORT, Filtering, GUESSING_LIMIT, MATRIX, Mapping, Nat, NatCounters, PORTS, Ports, Possible,
+    Refresh, Refused, direct_path_possible, direct_path_required,
 };
 pub use network::{Fault, Host, NatId, Network, SOCKET_BUFFER, Script, Site, Verdict};
 pub use packet::{Ecn, Packet};

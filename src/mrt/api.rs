@@ -1,6 +1,7 @@
 //! What the layer above sees of MRT: the types of its verbs and events.
 
 use crate::mrt::recovery::congestion::Algorithm;
+use crate::mrt::route::Route;
 use crate::time::Duration;
 use bytes::Bytes;
 use core::fmt;
@@ -18,6 +19,10 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// When to send a ping on a silent connection. `None`: never.
     pub keep_alive: Option<Duration>,
+    /// How often a path that carries no data is asked whether it is still there.
+    pub standby_keep_alive: Duration,
+    /// Bytes a second that are relayed for others, over all flows.
+    pub relay_rate: u64,
     /// The congestion controller for connections.
     pub congestion: Algorithm,
     /// The largest UDP payload to try, in bytes. The search starts at 1200.
@@ -46,6 +51,8 @@ impl Config {
             application: application.to_vec(),
             idle_timeout: Duration::from_secs(30),
             keep_alive: Some(Duration::from_secs(10)),
+            standby_keep_alive: Duration::from_secs(5),
+            relay_rate: 12_500_000,
             congestion: Algorithm::default(),
             max_datagram: 1472,
             max_connection_window: 24 << 20,
@@ -186,12 +193,12 @@ impl ChannelId {
 /// What happened, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The other end is authenticated and its address proven. Channels may be opened.
+    /// The other end is authenticated and its route proven. Channels may be opened.
     Connected {
         /// Which connection.
         connection: ConnectionHandle,
-        /// Where its packets come from.
-        remote: SocketAddr,
+        /// The way there.
+        route: Route,
         /// Its key.
         key: PublicKey,
         /// Whether we connected to it (else it connected to us).
@@ -216,12 +223,38 @@ pub enum Event {
         /// Which channel.
         channel: ChannelId,
     },
-    /// The other end's address changed and was proven.
+    /// Data goes another way from here on: another path was chosen, or the other end's address changed and was proven.
     Moved {
         /// Which connection.
         connection: ConnectionHandle,
-        /// The new address.
-        remote: SocketAddr,
+        /// The way it goes.
+        route: Route,
+    },
+    /// One more way to the other end is proven: authenticated datagrams of full size went both ways there. Data goes there after
+    /// [`Moved`](Self::Moved).
+    PathUp {
+        /// Which connection.
+        connection: ConnectionHandle,
+        /// The way.
+        route: Route,
+        /// How long the proof took there and back.
+        rtt: Duration,
+    },
+    /// What [`add_path`](crate::mrt::Endpoint::add_path) began came to nothing: no answer came that way, or there are better ways
+    /// than it, as many as a connection keeps.
+    PathFailed {
+        /// Which connection.
+        connection: ConnectionHandle,
+        /// The way.
+        route: Route,
+    },
+    /// A path that carried no data, or does so no longer, answers no more. The connection goes on over others. For a minute the path
+    /// is still tried; if it answers, [`PathUp`](Self::PathUp) comes again.
+    PathDown {
+        /// Which connection.
+        connection: ConnectionHandle,
+        /// The way.
+        route: Route,
     },
     /// The system reports that nobody listens at the other side's address. Anyone could have sent that: a hint, no more.
     Unreachable {
@@ -277,6 +310,12 @@ pub enum ConnectError {
     /// The other end's key is our own.
     #[error("that is ourselves")]
     Ourselves,
+    /// There is no such connection that could relay.
+    #[error("no such relay")]
+    NoSuchRelay,
+    /// The connection that is to relay is relayed itself.
+    #[error("the relay is relayed itself")]
+    RelayedTwice,
 }
 
 /// Why bytes were not taken. Nothing was changed.
@@ -324,8 +363,8 @@ pub enum ReceiveError {
 /// Numbers of one connection, counted since it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionStats {
-    /// The other end's current address.
-    pub remote: SocketAddr,
+    /// The way that data goes.
+    pub route: Route,
     /// Smoothed round-trip time; the initial guess until a sample was taken.
     pub rtt: Duration,
     /// Smallest round-trip time seen; `None` until a sample was taken.
@@ -348,4 +387,11 @@ pub struct ConnectionStats {
     pub in_flight: u64,
     /// UDP payload size in use, in bytes.
     pub mtu: u16,
+}
+
+impl ConnectionStats {
+    /// The other end's current address, if nobody is in between.
+    pub const fn remote(&self) -> Option<SocketAddr> {
+        self.route.remote()
+    }
 }

@@ -119,6 +119,8 @@ pub enum Event {
         rtt_ms: Option<f64>,
         /// Packets spent to get there.
         probes: u64,
+        /// Why the path is no better than it is, in words for a person; `None`: nothing is to be wished for.
+        why: Option<String>,
     },
     /// A line of chat.
     Chat {
@@ -163,6 +165,10 @@ pub enum Event {
         ranking: Vec<RankExplained>,
         /// The last elections, newest last.
         history: Vec<Election>,
+        /// What is known of our NAT, term by term (RFC 4787).
+        nat: String,
+        /// How each member that we are linked to is reached.
+        paths: Vec<PathExplained>,
     },
     /// Something that should not happen.
     Alert {
@@ -331,6 +337,25 @@ pub struct RankExplained {
     pub rank: usize,
     /// Every term that was compared, in order of weight, as `name=value`.
     pub terms: Vec<String>,
+}
+
+/// How one member is reached, explained.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PathExplained {
+    /// Who.
+    pub id: NodeId,
+    /// How we reach it.
+    pub path: Path,
+    /// Who passes packets on, if somebody does.
+    pub via: Option<NodeId>,
+    /// Ways that stand by.
+    pub standby: usize,
+    /// Packets spent on finding a direct path.
+    pub probes: u64,
+    /// What is known of its NAT, as it says itself.
+    pub nat: String,
+    /// Why the path is no better.
+    pub why: Option<String>,
 }
 
 /// One change of supernode.

@@ -25,6 +25,7 @@ pub mod disk;
 pub mod files;
 pub mod identity;
 pub mod links;
+pub mod paths;
 pub mod profile;
 pub mod record;
 pub mod room;

@@ -5,15 +5,16 @@ use super::catalogue::Catalogue;
 use super::disk::{DiskError, DiskReply, DiskRequest};
 use super::identity::{Identity, NodeId};
 use super::links::{DialNumber, Links};
+use super::paths::{Around, Nat, Owner, Passing, Sockets};
 use super::record::MemberRecord;
 use super::room::{self, Room, RoomConfig};
 use super::ticket::Ticket;
 use super::told::Told;
 use super::transfer::{Downloads, Serving};
-use crate::driver::surroundings::Interfaces;
-use crate::machine::{Datagram, Machine, Transmit};
-use crate::mrt::{Config, Endpoint};
-use crate::stun::is_stun;
+use crate::machine::{Datagram, Ecn, Machine, SocketReport, SocketRequest, Transmit};
+use crate::mrt::{Config, Endpoint, Route};
+use crate::stun::fingerprint::Fingerprint;
+use crate::stun::{Packet, is_stun};
 use crate::time::{Duration, Instant};
 use core::fmt;
 use std::collections::{BTreeMap, VecDeque};
@@ -33,6 +34,8 @@ pub struct NodeConfig {
     pub name: String,
     /// Where we listen.
     pub local: SocketAddr,
+    /// Servers ("host:port") that are asked what they see of us. None: members alone are.
+    pub stun: Vec<String>,
     /// Whom the door lets in unasked.
     pub room: RoomConfig,
     /// The time since 1970-01-01 UTC at [`Instant::ZERO`].
@@ -51,8 +54,8 @@ pub(super) enum Purpose {
 /// How members are reached, as it was told.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
-    /// The address that was told for each. Members only, so that there are no more than a room holds.
-    pub(super) told: BTreeMap<NodeId, SocketAddr>,
+    /// The way that was told for each. Members only, so that there are no more than a room holds.
+    pub(super) told: BTreeMap<NodeId, Route>,
     /// Something changed: look again.
     pub(super) look: bool,
 }
@@ -91,10 +94,18 @@ pub struct Node {
     pub(super) disk: VecDeque<DiskRequest>,
     pub(super) told: Told,
     pub(super) paths: Paths,
-    pub(super) interfaces: Interfaces,
-    public: Option<SocketAddr>,
+    pub(super) passing: Passing,
+    pub(super) around: Around,
+    pub(super) nat: Nat,
+    pub(super) nat_told: Option<NatKind>,
+    pub(super) sockets: Sockets,
+    pub(super) socket_requests: VecDeque<SocketRequest>,
+    /// Sockets that were opened to listen at.
+    pub(super) next_home: u32,
+    pub(super) public: Option<SocketAddr>,
+    /// What our record says: addresses and NAT.
+    said: (Vec<SocketAddr>, Fingerprint),
     record_sequence: u64,
-    stun_datagrams: u64,
 }
 
 impl Node {
@@ -118,9 +129,12 @@ impl Node {
             public: None,
             nat: None,
         };
+        let around = Around::new(identity.id(), config.local, config.room.local, &config.stun);
+        let mut links = Links::new(identity.clone(), program, record);
+        links.set_homes(around.homes);
         let mut node = Self {
             endpoint,
-            links: Links::new(identity.clone(), program, record),
+            links,
             room,
             catalogue: Catalogue::new(identity.clone(), start),
             downloads: Downloads::default(),
@@ -132,10 +146,16 @@ impl Node {
             disk: VecDeque::new(),
             told: Told::default(),
             paths: Paths::default(),
-            interfaces: Interfaces::default(),
+            passing: Passing::default(),
+            around,
+            nat: Nat::new(config.local, blake3::derive_key("anjer 2026 nat", &seed)),
+            nat_told: None,
+            sockets: Sockets::default(),
+            socket_requests: VecDeque::new(),
+            next_home: 0,
             public: None,
+            said: (addresses(&config, None), Fingerprint::default()),
             record_sequence: start,
-            stun_datagrams: 0,
             config,
         };
         node.told.push(ready);
@@ -178,7 +198,8 @@ impl Node {
             }
             Command::Why => {
                 let (ranking, history) = self.room.why();
-                self.told.push(Event::Why { ranking, history });
+                let (nat, paths) = (self.said.1.to_string(), self.explain_paths(now));
+                self.told.push(Event::Why { ranking, history, nat, paths });
                 Ok(())
             }
             Command::Quit => {
@@ -246,12 +267,35 @@ impl Node {
         }
         let nat = public.filter(|public| public.ip() == self.config.local.ip()).map(|_| NatKind::None);
         self.told.push(Event::Address { public, nat });
+        self.publish_record(now);
+        self.settle(now);
+    }
+
+    /// Says where we can be reached and what our NAT is like, if that is something else than before.
+    pub(super) fn publish_record(&mut self, now: Instant) {
+        let homes = self.around.homes.iter().map(|home| home.local).filter(|local| !local.ip().is_unspecified());
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in homes.chain(self.public).chain(self.around.external) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        // A lifetime takes minutes to measure and matters to nobody else.
+        let said = (addresses, Fingerprint { lifetime: None, ..*self.nat.fingerprint() });
+        if self.said == said {
+            return;
+        }
+        self.said = said;
         self.record_sequence += 1;
-        let addresses = addresses(&self.config, public);
-        let record = MemberRecord::sign(&self.config.identity, &self.config.name, &addresses, self.record_sequence);
+        let record = MemberRecord::sign_behind(
+            &self.config.identity,
+            &self.config.name,
+            &self.said.0,
+            self.said.1,
+            self.record_sequence,
+        );
         self.links.set_record(record.clone());
         self.room.update_record(now, record);
-        self.settle(now);
     }
 
     /// The disk did something.
@@ -300,15 +344,22 @@ impl Node {
             Member {
                 id,
                 name: entry.record.facts.name.clone(),
-                addr: own.or(stats.map(|stats| stats.remote)).or(entry.record.facts.addresses.first().copied()),
+                addr: own.or(stats.and_then(|stats| stats.remote())).or(entry.record.facts.addresses.first().copied()),
                 role: if id == view.epoch.supernode { Role::Supernode } else { Role::Member },
                 rank,
-                path: stats.map(|_| Path::Direct),
+                path: stats.map(|stats| path_of(stats.route)),
                 rtt_ms: stats.filter(|stats| stats.min_rtt.is_some()).map(|stats| stats.rtt.as_secs_f64() * 1e3),
             }
         });
         let (epoch, supernode, members) = (view.epoch.counter, view.epoch.supernode, members.collect());
         self.told.push(Event::Peers { epoch, supernode, members });
+    }
+}
+
+impl Node {
+    /// What is to be sent that is not MRT's.
+    fn poll_small(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
+        self.poll_stun(now).map(|packet| small(packet, buffer))
     }
 }
 
@@ -320,10 +371,10 @@ impl fmt::Debug for Node {
 
 impl Machine for Node {
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
-        // RFC 7983 §7: the first byte tells. Nobody asked STUN anything over this socket yet.
+        // RFC 7983 §7: the first byte tells.
         if datagram.contents.first().is_some_and(|first| is_stun(*first)) {
-            self.stun_datagrams = self.stun_datagrams.saturating_add(1);
-            return;
+            self.on_stun(now, &datagram);
+            return self.settle(now);
         }
         self.endpoint.handle_datagram(now, datagram);
         self.settle(now);
@@ -337,6 +388,8 @@ impl Machine for Node {
     fn handle_timeout(&mut self, now: Instant) {
         self.endpoint.handle_timeout(now);
         self.links.handle_timeout(now, &mut self.endpoint);
+        self.tick_passing(now);
+        self.tick_nat(now);
         self.listen(now);
         self.room.handle_timeout(now);
         self.downloads.handle_timeout(now, &mut self.endpoint);
@@ -345,13 +398,30 @@ impl Machine for Node {
     }
 
     fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        self.endpoint.poll_transmit(now, buffer)
+        self.poll_small(now, buffer).or_else(|| self.endpoint.poll_transmit(now, buffer))
+    }
+
+    fn poll_socket(&mut self) -> Option<SocketRequest> {
+        self.socket_requests.pop_front()
+    }
+
+    fn handle_socket(&mut self, now: Instant, report: SocketReport) {
+        let (SocketReport::Opened { socket, .. } | SocketReport::Failed(socket)) = report;
+        match self.sockets.owner(socket) {
+            Some((Owner::Node, _)) if self.on_second_socket(report) => {}
+            Some((Owner::Node, _)) => self.on_home(now, report),
+            Some((Owner::Discovery, its)) => self.on_discovery_socket(now, report, its),
+            Some((Owner::Punch(_), _)) | None => {}
+        }
+        self.settle(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         let parts = [
             self.endpoint.poll_timeout(),
             self.links.poll_timeout(),
+            self.passing.poll_timeout(),
+            self.nat.poll_timeout(),
             self.listen_at(),
             self.room.poll_timeout(),
             self.downloads.poll_timeout(),
@@ -367,6 +437,17 @@ fn addresses(config: &NodeConfig, public: Option<SocketAddr>) -> Vec<SocketAddr>
     let local = Some(config.local).filter(|local| !local.ip().is_unspecified());
     let public = public.filter(|public| Some(*public) != local);
     local.into_iter().chain(public).collect()
+}
+
+fn small(packet: Packet, buffer: &mut Vec<u8>) -> Transmit {
+    buffer.extend_from_slice(&packet.bytes);
+    let segment_size = packet.bytes.len().max(1);
+    Transmit { socket: packet.socket, to: packet.to, ecn: Ecn::NotCapable, segment_size }
+}
+
+/// A route in the user's words.
+pub(super) const fn path_of(route: Route) -> Path {
+    if route.is_relayed() { Path::Relayed } else { Path::Direct }
 }
 
 fn unix_ms(config: &NodeConfig, now: Instant) -> u64 {

@@ -3,6 +3,7 @@
 use crate::mrt::PublicKey;
 use crate::node::identity::{Identity, NodeId};
 use crate::node::wire;
+use crate::stun::fingerprint::Fingerprint;
 use core::fmt;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,7 +16,7 @@ pub const MAX_NAME_BYTES: usize = 64;
 pub const MAX_ADDRESSES: usize = 8;
 
 /// The version of what nodes say to each other. A higher one is answered with a refusal that says so.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 const DOMAIN: &str = "anjer 2026 member record";
 
@@ -55,6 +56,8 @@ pub struct MemberFacts {
     pub name: String,
     /// Where it can be reached: at most [`MAX_ADDRESSES`].
     pub addresses: Vec<SocketAddr>,
+    /// What its NAT is like, as far as it knows.
+    pub nat: Fingerprint,
     /// The protocol it speaks.
     pub version: u16,
     /// Rises with every change, so that an old record cannot replace a newer one.
@@ -85,13 +88,25 @@ pub enum RecordError {
 }
 
 impl MemberRecord {
-    /// Our own record. A name that is too long is cut, surplus addresses are left out.
+    /// Our own record, while nothing is known of our NAT. A name that is too long is cut, surplus addresses are left out.
     pub fn sign(identity: &Identity, name: &str, addresses: &[SocketAddr], sequence: u64) -> Self {
+        Self::sign_behind(identity, name, addresses, Fingerprint::default(), sequence)
+    }
+
+    /// Our own record behind such a NAT.
+    pub fn sign_behind(
+        identity: &Identity,
+        name: &str,
+        addresses: &[SocketAddr],
+        nat: Fingerprint,
+        sequence: u64,
+    ) -> Self {
         let facts = MemberFacts {
             id: identity.id(),
             noise: identity.noise().public().0,
             name: cut(name).to_owned(),
             addresses: addresses.iter().copied().take(MAX_ADDRESSES).collect(),
+            nat,
             version: PROTOCOL_VERSION,
             sequence,
         };

@@ -52,11 +52,14 @@ pub enum StartError {
 /// Blocks while STUN is asked, since nobody else may read the socket meanwhile.
 pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, Event>, StartError> {
     let clock = Clock::start();
+    let built_in = || BUILT_IN_SERVERS.map(str::to_owned).to_vec();
+    let servers = if setup.stun.is_empty() { built_in() } else { setup.stun };
     let socket = bind(setup.bind).map_err(|error| StartError::Bind(setup.bind, error))?;
     let config = NodeConfig {
         identity: setup.identity,
         name: setup.name,
         local: socket.local_addr()?,
+        stun: servers.clone(),
         room: RoomConfig { open: setup.open, local: setup.local, ..RoomConfig::default() },
         unix_at_start: clock.unix_at_start(),
     };
@@ -65,8 +68,6 @@ pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, 
         ready(event);
     }
     if !setup.local {
-        let built_in = || BUILT_IN_SERVERS.map(str::to_owned).to_vec();
-        let servers = if setup.stun.is_empty() { built_in() } else { setup.stun };
         let public = public_address(&socket, &servers, &clock);
         node.set_public(clock.now(), public);
     }

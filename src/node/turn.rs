@@ -1,13 +1,14 @@
 //! What the parts report to each other, after every call, until all are quiet.
 
-use super::api::{Event, Path};
+use super::api::{Event, PathExplained};
 use super::catalogue::CatalogueOutput;
 use super::identity::NodeId;
 use super::links::{LinkEvent, LinkMessage};
-use super::node::{Node, Purpose, Stage};
+use super::node::{Node, Purpose, Stage, path_of};
+use super::record::MemberRecord;
 use super::room::{DialTo, LinkedPeer, RoomOutput};
 use super::transfer::{Around, TransferOutput};
-use crate::mrt::{self, Class};
+use crate::mrt::{self, Class, ConnectionHandle, Route};
 use crate::time::{Duration, Instant};
 
 /// How often peers are listened for: what the room learns of a sign of life is late by this much at most.
@@ -92,14 +93,19 @@ impl Node {
                 };
                 self.room.handle_link_up(now, LinkedPeer { record, remote, secret, dial });
                 self.catalogue.handle_link_up(peer);
+                if let Some(remote) = remote {
+                    self.add_member_vantage(now, remote);
+                }
                 self.paths.look = true;
             }
             LinkEvent::Down { peer, why } => {
                 self.spare.remove(&peer);
+                self.on_passing_down(now, peer);
                 self.catalogue.handle_link_down(peer);
                 self.paths.told.remove(&peer);
                 self.room.handle_link_down(now, peer, why);
             }
+            LinkEvent::WantRelay { dial, relay, to } => self.ask_relay(now, dial, relay, to),
             LinkEvent::DialFailed { dial, why, words } => {
                 tracing::debug!(?dial, ?why, words, "a dial failed");
                 match self.dials.remove(&dial) {
@@ -113,6 +119,7 @@ impl Node {
                 match message {
                     LinkMessage::Room(message) => self.room.handle_message(now, from, *message),
                     LinkMessage::Catalogue(message) => self.catalogue.handle_message(now, from, message),
+                    LinkMessage::Path(message) => self.on_passing(now, from, &message),
                 }
             }
             LinkEvent::Bulk { peer, connection, channel } => {
@@ -121,6 +128,7 @@ impl Node {
             }
             LinkEvent::Unreachable(peer) => self.room.handle_unreachable(now, peer),
             LinkEvent::Gone(connection) => {
+                self.on_passing_gone(now, connection);
                 self.downloads.on_lost(connection);
                 self.serving.on_lost(connection);
             }
@@ -137,7 +145,8 @@ impl Node {
                 }
             }
             RoomOutput::Dial { dial, to } => {
-                let number = self.links.dial(now, &mut self.endpoint, to);
+                let relays = self.relays_to(to.id);
+                let number = self.links.dial(now, &mut self.endpoint, to, &relays);
                 self.dials.insert(number, Purpose::Room(dial));
             }
             RoomOutput::Drop { id } => {
@@ -176,12 +185,36 @@ impl Node {
         self.paths.told.retain(|peer, _| view.contains(*peer));
         for (id, connection) in self.links.linked().filter(|(peer, _)| view.contains(*peer)) {
             let Some(stats) = self.endpoint.stats(now, connection) else { continue };
-            if self.paths.told.insert(id, stats.remote) == Some(stats.remote) {
+            if self.paths.told.insert(id, stats.route) == Some(stats.route) {
                 continue;
             }
             let rtt_ms = stats.min_rtt.map(|_| stats.rtt.as_secs_f64() * 1e3);
-            self.told.push(Event::Path { id, path: Path::Direct, rtt_ms, probes: stats.sent_packets });
+            self.told.push(Event::Path {
+                id,
+                path: path_of(stats.route),
+                rtt_ms,
+                probes: stats.sent_packets,
+                why: None,
+            });
         }
+    }
+
+    /// How each member is reached, and why no better.
+    pub(super) fn explain_paths(&self, now: Instant) -> Vec<PathExplained> {
+        let view = self.room.view();
+        let members = self.links.linked().filter_map(|(id, connection)| Some((id, connection, view.record(id)?)));
+        let explain = |(id, connection, record): (NodeId, ConnectionHandle, &MemberRecord)| {
+            let route = self.endpoint.stats(now, connection)?.route;
+            let via = match route {
+                Route::Relayed { by, .. } => self.links.peer_of(by),
+                Route::Udp { .. } => None,
+            };
+            let paths = self.endpoint.paths(now, connection);
+            let standby = paths.iter().filter(|path| path.validated && !path.active).count();
+            let nat = record.facts.nat.to_string();
+            Some(PathExplained { id, path: path_of(route), via, standby, probes: 0, nat, why: None })
+        };
+        members.filter_map(explain).collect()
     }
 
     /// Whether anything happened.
@@ -232,7 +265,8 @@ impl Node {
         let Some(record) = self.room.view().record(holder) else { return self.downloads.on_link_failed(holder) };
         let addresses = self.room.addresses_of(record);
         let to = DialTo { addresses, id: Some(holder), key: Some(record.noise()), invitation: None };
-        let number = self.links.dial(now, &mut self.endpoint, to);
+        let relays = self.relays_to(to.id);
+        let number = self.links.dial(now, &mut self.endpoint, to, &relays);
         self.dials.insert(number, Purpose::Holder(holder));
     }
 

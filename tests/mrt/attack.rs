@@ -37,14 +37,16 @@ fn a_caller_that_proves_its_key_from_an_address_that_is_not_its_own_turns_nothin
     pair.call(ConnectTo::Unknown);
     pair.must("the caller is connected", secs(1), |client, _| client.connection().is_some());
     let packet = third.borrow()[0].clone();
+    let came = packet.bytes.len();
     pair.network.inject(Packet { from: STRANGER, ..packet });
     pair.must("and the called", secs(1), |_, server| server.connection().is_some());
     let record = pair.record();
     let connection = pair.server().connection().unwrap();
     let channel = pair.server().say(connection, Class::Bulk, pattern(1, 50_000));
     pair.must("the caller gets it where it is", secs(5), |client, _| client.whole(channel).is_some());
-    let to_stranger = record.borrow().iter().filter(|packet| packet.to == STRANGER).count();
-    assert_eq!(to_stranger, 0, "nobody has heard from there");
+    let record = record.borrow();
+    let to_stranger = record.iter().filter(|packet| packet.to == STRANGER).map(|packet| packet.bytes.len());
+    assert!(to_stranger.sum::<usize>() <= 3 * came, "nobody has heard from there");
 }
 
 #[test]
@@ -56,6 +58,7 @@ fn an_answer_that_claims_to_come_from_elsewhere_turns_no_caller_on_that_address(
         let connection = pair.call(to);
         pair.network.run_for(30 * MS);
         let packet = second.borrow()[0].clone();
+        let came = packet.bytes.len();
         let record = pair.record();
         pair.network.inject(Packet { from: STRANGER, ..packet });
         pair.must("both are connected", secs(2), |client, server| {
@@ -63,7 +66,12 @@ fn an_answer_that_claims_to_come_from_elsewhere_turns_no_caller_on_that_address(
         });
         let channel = pair.client().say(connection, Class::Bulk, pattern(1, 50_000));
         pair.must("the called gets it where it is", secs(5), |_, server| server.whole(channel).is_some());
-        assert!(record.borrow().iter().all(|packet| packet.to != STRANGER), "pattern {number}");
+        // It is asked whether it is there, and told no more: it may be the way to the called, behind a NAT that answers from elsewhere.
+        let record = record.borrow();
+        let to_stranger = record.iter().filter(|packet| packet.to == STRANGER).map(|packet| packet.bytes.len());
+        let to_stranger: Vec<usize> = to_stranger.collect();
+        assert!(to_stranger.iter().sum::<usize>() <= 3 * came, "pattern {number}: {to_stranger:?} for {came}");
+        assert!(to_stranger.iter().all(|bytes| *bytes < 200), "pattern {number}: {to_stranger:?}");
     }
 }
 
@@ -144,7 +152,7 @@ fn a_forged_cookie_does_not_keep_a_caller_out() {
 /// Only what does not borrow.
 fn owned(clear: Clear<'_>) -> Clear<'static> {
     match clear {
-        Clear::Rcon { pattern, from, .. } => Clear::Rcon { pattern, from, cookie: &[], noise: &[] },
+        Clear::Rcon { relayed, pattern, from, .. } => Clear::Rcon { relayed, pattern, from, cookie: &[], noise: &[] },
         _ => panic!("{clear}"),
     }
 }
@@ -187,7 +195,7 @@ fn occupy(pair: &mut Pair, count: u64, stay: Duration) {
 }
 
 fn is_the_client(event: &Event) -> bool {
-    matches!(event, Event::Connected { remote: CLIENT, .. })
+    matches!(event, Event::Connected { route, .. } if *route == CLIENT.into())
 }
 
 #[test]
@@ -216,7 +224,8 @@ fn requests_that_cannot_be_read_bring_the_cookies_too() {
     for number in 0..1000 {
         let mut bytes = Vec::new();
         let noise = pattern(number, 150);
-        Clear::Rcon { pattern: Pattern::IK, from: Cid(number), cookie: &[], noise: &noise }.emit(&mut bytes);
+        Clear::Rcon { relayed: false, pattern: Pattern::IK, from: Cid(number), cookie: &[], noise: &noise }
+            .emit(&mut bytes);
         let from = SocketAddr::new(STRANGER.ip(), 20_000 + number as u16);
         pair.network.inject(Packet::new(from, SERVER, bytes));
         pair.network.run_for(MS / 10);
@@ -252,7 +261,7 @@ fn a_request_in_anothers_name_does_not_take_its_place() {
         other.poll_transmit(pair.now(), &mut buffer).unwrap();
         let Ok(Clear::Rcon { pattern, noise, .. }) = Clear::parse(&buffer) else { panic!() };
         let mut bytes = Vec::new();
-        Clear::Rcon { pattern, from, cookie: &[], noise }.emit(&mut bytes);
+        Clear::Rcon { relayed: false, pattern, from, cookie: &[], noise }.emit(&mut bytes);
         pair.network.inject(Packet { bytes, ..genuine.clone() });
         pair.network.inject(genuine);
         pair.must("both are connected", secs(1), |client, server| {

@@ -28,7 +28,7 @@ fn a_transfer_goes_on_when_the_client_gets_another_address() {
     let arrived = pair.network.run_until(deadline, |network| network.host(SERVER).unwrap().whole(channel).is_some());
     assert!(arrived, "{pair:?}");
     assert!(pair.server().whole(channel).unwrap() == sent);
-    let moved = Event::Moved { connection: ends.server, remote: elsewhere };
+    let moved = Event::Moved { connection: ends.server, route: elsewhere.into() };
     assert_eq!(pair.server().events.iter().filter(|event| **event == moved).count(), 1, "{pair:?}");
 }
 

@@ -30,10 +30,11 @@ fn each_pattern_tells_each_side_who_the_other_is() {
         let at_client = pair.client().events[0].clone();
         let at_server = pair.server().events[0].clone();
         let expected_secret = (pattern == 2).then_some(SECRET_ID);
-        let Event::Connected { connection, remote, key, initiator, secret, binding } = at_client else { panic!() };
-        assert_eq!((connection, remote, key, initiator, secret), (called, SERVER, server_key, true, expected_secret));
-        let Event::Connected { remote, key, initiator, secret, binding: same, .. } = at_server else { panic!() };
-        assert_eq!((remote, key, initiator, secret), (CLIENT, client_key, false, expected_secret));
+        let Event::Connected { connection, route, key, initiator, secret, binding } = at_client else { panic!() };
+        assert_eq!((connection, route, key), (called, SERVER.into(), server_key));
+        assert_eq!((initiator, secret), (true, expected_secret));
+        let Event::Connected { route, key, initiator, secret, binding: same, .. } = at_server else { panic!() };
+        assert_eq!((route, key, initiator, secret), (CLIENT.into(), client_key, false, expected_secret));
         assert_eq!(binding, same, "the binding is what both can sign");
     }
 }
@@ -155,7 +156,8 @@ fn mistakes_are_said_at_once() {
     let mut pair = Pair::new(Plan::default());
     let own = pair.client_key;
     let client = &mut pair.client().endpoint;
-    let mut call = |to: &str, key| client.connect(Instant::ZERO, to.parse().unwrap(), key, PATIENCE);
+    let mut call =
+        |to: &str, key| client.connect(Instant::ZERO, to.parse::<std::net::SocketAddr>().unwrap(), key, PATIENCE);
     assert_eq!(call("192.0.2.2:0", ConnectTo::Unknown), Err(ConnectError::BadAddress));
     assert_eq!(call("0.0.0.0:5", ConnectTo::Unknown), Err(ConnectError::BadAddress));
     assert_eq!(call("224.0.0.1:5", ConnectTo::Unknown), Err(ConnectError::BadAddress));

@@ -130,6 +130,7 @@ impl Village {
             identity: Arc::new(Identity::from_seed(&[index as u8 + 1; 32])),
             name: format!("node {index}"),
             local: address(index),
+            stun: Vec::new(),
             room: RoomConfig { open: door, ..RoomConfig::default() },
             unix_at_start: EPOCH,
         };

@@ -80,7 +80,7 @@ fn transfer(way: Way, place: fn(u16) -> SocketAddr, size: usize, fault: Fault) -
         }
         let home = course.home;
         let (server, _) = course.party(true);
-        let proven = |event: &Event| matches!(event, Event::Moved { remote, .. } if *remote == home);
+        let proven = |event: &Event| matches!(event, Event::Moved { route, .. } if *route == home.into());
         if moves > 0 && !server.events.iter().any(proven) {
             unproven.push(home);
         }

@@ -9,11 +9,20 @@ use core::time::Duration;
 /// | [`full_cone`](Self::full_cone) | independent | independent | kept | 120 s, outbound | |
 /// | [`restricted`](Self::restricted) | independent | address | kept | 120 s, outbound | |
 /// | [`port_restricted`](Self::port_restricted) | independent | address and port | kept | 120 s, outbound | |
-/// | [`symmetric`](Self::symmetric) | address and port | address and port | random, any | 120 s, outbound | |
-/// | [`symmetric_sequential`](Self::symmetric_sequential) | address and port | address and port | the next | 120 s, outbound | two flows of others a second |
+/// | [`port_restricted_random`](Self::port_restricted_random) | independent | address and port | random, any | 120 s, outbound | |
+/// | [`symmetric`](Self::symmetric) | address and port | address and port | random, any, shared | 120 s, outbound | |
+/// | [`symmetric_4096`](Self::symmetric_4096) | address and port | address and port | random, 4096, shared | 120 s, outbound | |
+/// | [`symmetric_512`](Self::symmetric_512) | address and port | address and port | random, 512, shared | 120 s, outbound | |
+/// | [`symmetric_sequential`](Self::symmetric_sequential) | address and port | address and port | the next, shared | 120 s, outbound | |
+/// | [`symmetric_sequential_2`](Self::symmetric_sequential_2) | address and port | address and port | the next but one, shared | 120 s, outbound | |
+/// | [`symmetric_sequential_busy`](Self::symmetric_sequential_busy), [`…_2_busy`](Self::symmetric_sequential_2_busy) | | | | | the same with ten flows of others a second |
+/// | [`address_dependent`](Self::address_dependent) | address | address | random, any | 120 s, outbound | |
 /// | [`linux`](Self::linux) | independent | address and port | kept | 120 s, both ways | clash |
 /// | [`cgnat`](Self::cgnat) | independent | address and port | random, 2048 | 120 s, outbound | hairpin, 2048 entries |
-/// | [`mobile`](Self::mobile) | address and port | address and port | random, any | 30 s, outbound | |
+/// | [`mobile`](Self::mobile) | address and port | address and port | random, any, shared | 30 s, outbound | |
+/// | [`port_restricted_hairpin`](Self::port_restricted_hairpin), [`symmetric_hairpin`](Self::symmetric_hairpin) | | | | | the same with hairpin |
+/// | [`short_lived`](Self::short_lived) | independent | address and port | kept | 20 s, outbound | |
+/// | [`blocked`](Self::blocked) | | | | | no UDP passes |
 ///
 /// Where the last column is silent: no hairpin, no clash, 65,536 entries.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +33,10 @@ pub struct Behaviour {
     pub filtering: Filtering,
     /// Which outside port a mapping gets (RFC 4787 §4.2).
     pub ports: Ports,
+    /// Whether mappings towards different remotes may have the same port ("port overloading", RFC 4787 §4.2.2), so that a pool carries
+    /// more flows than it has ports: Linux does so, and so do providers, whose subscribers have few ports each. It takes the
+    /// remote to tell the mappings of a port apart, so that this does nothing unless mapping and filtering are both by address and port.
+    pub overloading: bool,
     /// Mappings of other users a second, on average, at times of their own. Each takes the next port of a
     /// [sequential](Ports::Sequential) NAT; they do nothing to other NATs and fill no table.
     pub background_flows: f64,
@@ -42,6 +55,8 @@ pub struct Behaviour {
     /// confirmed. A mapping towards that remote then cannot have the port it was sent to: it moves to another port, for this remote
     /// only, and without a word to anybody.
     pub clash: bool,
+    /// Whether it drops all UDP, as some firewalls of companies do. Nothing else matters then.
+    pub blocked: bool,
 }
 
 /// When the mapping of one inside address and port is used again (RFC 4787 §4.1).
@@ -68,8 +83,8 @@ pub enum Filtering {
     ByAddressAndPort,
 }
 
-/// Which outside port a mapping gets (RFC 4787 §4.2). Never one that is in use: "port overloading" (§4.2.2) is left out, and so
-/// is port parity (§4.2.3).
+/// Which outside port a mapping gets (RFC 4787 §4.2). Never one that is in use, unless the NAT is [overloading](Behaviour::overloading)
+/// its ports. Port parity (§4.2.3) is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Ports {
     /// "Port preservation": the inside port if it is free, else any.
@@ -100,33 +115,69 @@ pub enum Refresh {
 /// A name, and what makes a behaviour of that kind.
 type Kind = (&'static str, fn() -> Behaviour);
 
+/// A name, and what makes the NATs that a host of that kind is behind.
+type Chain = (&'static str, fn() -> Vec<Behaviour>);
+
+/// What hosts are behind in the matrix of pairs: nothing, or one NAT.
+pub const MATRIX: [Chain; 13] = [
+    ("public", Vec::new),
+    ("full-cone", || vec![Behaviour::full_cone()]),
+    ("restricted", || vec![Behaviour::restricted()]),
+    ("port-restricted", || vec![Behaviour::port_restricted()]),
+    ("port-restricted-random", || vec![Behaviour::port_restricted_random()]),
+    ("address-dependent", || vec![Behaviour::address_dependent()]),
+    ("symmetric-sequential", || vec![Behaviour::symmetric_sequential()]),
+    ("symmetric-sequential-busy", || vec![Behaviour::symmetric_sequential_busy()]),
+    ("symmetric-sequential-2", || vec![Behaviour::symmetric_sequential_2()]),
+    ("symmetric-sequential-2-busy", || vec![Behaviour::symmetric_sequential_2_busy()]),
+    ("symmetric-512", || vec![Behaviour::symmetric_512()]),
+    ("symmetric-4096", || vec![Behaviour::symmetric_4096()]),
+    ("symmetric", || vec![Behaviour::symmetric()]),
+];
+
+/// Flows of others a second at a NAT that is [busy](Behaviour::symmetric_sequential_busy).
+const BUSY: f64 = 10.0;
+
 impl Default for Behaviour {
     fn default() -> Self {
         Self {
             mapping: Mapping::Independent,
             filtering: Filtering::Independent,
             ports: Ports::Kept,
+            overloading: false,
             background_flows: 0.0,
             hairpin: false,
             lifetime: Duration::from_secs(120),
             refresh: Refresh::Outbound,
             table_limit: 65_536,
             clash: false,
+            blocked: false,
         }
     }
 }
 
 impl Behaviour {
     /// The kinds below by name, for programs that are told one.
-    pub const KINDS: [Kind; 8] = [
+    pub const KINDS: [Kind; 19] = [
         ("full-cone", Self::full_cone),
         ("restricted", Self::restricted),
         ("port-restricted", Self::port_restricted),
+        ("port-restricted-random", Self::port_restricted_random),
+        ("port-restricted-hairpin", Self::port_restricted_hairpin),
+        ("address-dependent", Self::address_dependent),
         ("symmetric", Self::symmetric),
+        ("symmetric-4096", Self::symmetric_4096),
+        ("symmetric-512", Self::symmetric_512),
+        ("symmetric-hairpin", Self::symmetric_hairpin),
         ("symmetric-sequential", Self::symmetric_sequential),
+        ("symmetric-sequential-busy", Self::symmetric_sequential_busy),
+        ("symmetric-sequential-2", Self::symmetric_sequential_2),
+        ("symmetric-sequential-2-busy", Self::symmetric_sequential_2_busy),
         ("linux", Self::linux),
         ("cgnat", Self::cgnat),
         ("mobile", Self::mobile),
+        ("short-lived", Self::short_lived),
+        ("blocked", Self::blocked),
     ];
 
     /// The kind of this name in [`KINDS`](Self::KINDS).
@@ -149,19 +200,66 @@ impl Behaviour {
         Self { filtering: Filtering::ByAddressAndPort, ..Self::default() }
     }
 
+    /// Port-restricted, on random ports.
+    pub fn port_restricted_random() -> Self {
+        Self { ports: Ports::Random { pool: u16::MAX }, ..Self::port_restricted() }
+    }
+
+    /// Port-restricted, and hosts behind it reach each other by its outside address.
+    pub fn port_restricted_hairpin() -> Self {
+        Self { hairpin: true, ..Self::port_restricted() }
+    }
+
+    /// A mapping for each remote address, a filter by address, on random ports.
+    pub fn address_dependent() -> Self {
+        let ports = Ports::Random { pool: u16::MAX };
+        Self { mapping: Mapping::ByAddress, filtering: Filtering::ByAddress, ports, ..Self::default() }
+    }
+
     /// A mapping for each remote address and port, on random ports ("symmetric", RFC 3489 §5): some firewalls and mobile networks.
     pub fn symmetric() -> Self {
         Self {
             mapping: Mapping::ByAddressAndPort,
             filtering: Filtering::ByAddressAndPort,
             ports: Ports::Random { pool: u16::MAX },
+            overloading: true,
             ..Self::default()
         }
     }
 
-    /// A symmetric NAT that counts its ports up, with a few other users: what guessing was invented for.
+    /// Symmetric, out of 4096 ports: what a provider may give a subscriber.
+    pub fn symmetric_4096() -> Self {
+        Self { ports: Ports::Random { pool: 4096 }, ..Self::symmetric() }
+    }
+
+    /// Symmetric, out of 512 ports.
+    pub fn symmetric_512() -> Self {
+        Self { ports: Ports::Random { pool: 512 }, ..Self::symmetric() }
+    }
+
+    /// Symmetric, and hosts behind it reach each other by its outside address.
+    pub fn symmetric_hairpin() -> Self {
+        Self { hairpin: true, ..Self::symmetric() }
+    }
+
+    /// A symmetric NAT that counts its ports up, and that nobody else uses: what prediction was invented for.
     pub fn symmetric_sequential() -> Self {
-        Self { ports: Ports::Sequential { step: 1 }, background_flows: 2.0, ..Self::symmetric() }
+        Self { ports: Ports::Sequential { step: 1 }, ..Self::symmetric() }
+    }
+
+    /// A symmetric NAT that counts its ports up, while others use it.
+    pub fn symmetric_sequential_busy() -> Self {
+        Self { background_flows: BUSY, ..Self::symmetric_sequential() }
+    }
+
+    /// A symmetric NAT that counts its ports up by two, as those do that keep parity (RFC 4787 §4.2.3).
+    pub fn symmetric_sequential_2() -> Self {
+        Self { ports: Ports::Sequential { step: 2 }, ..Self::symmetric() }
+    }
+
+    /// A symmetric NAT that counts its ports up by two, while others use it.
+    pub fn symmetric_sequential_2_busy() -> Self {
+        Self { background_flows: BUSY, ..Self::symmetric_sequential_2() }
     }
 
     /// Linux with nftables' `masquerade` and nothing that drops on INPUT. Ports are kept, so that mapping looks independent; conntrack
@@ -180,6 +278,22 @@ impl Behaviour {
     pub fn mobile() -> Self {
         Self { lifetime: Duration::from_secs(30), ..Self::symmetric() }
     }
+
+    /// Port-restricted, and forgets after 20 s without a packet from inside.
+    pub fn short_lived() -> Self {
+        Self { lifetime: Duration::from_secs(20), ..Self::port_restricted() }
+    }
+
+    /// No UDP passes.
+    pub fn blocked() -> Self {
+        Self { blocked: true, ..Self::port_restricted() }
+    }
+
+    /// Whether mappings share ports: [`overloading`](Self::overloading), where it does something.
+    pub fn shares_ports(&self) -> bool {
+        let by_port = (Mapping::ByAddressAndPort, Filtering::ByAddressAndPort);
+        self.overloading && (self.mapping, self.filtering) == by_port
+    }
 }
 
 #[cfg(test)]
@@ -193,5 +307,13 @@ mod tests {
         let differ = |at: usize| kinds[at + 1..].iter().all(|(other, _)| *other != kinds[at].0);
         assert!((0..kinds.len()).all(differ));
         assert_eq!(Behaviour::named("cone"), None);
+    }
+
+    #[test]
+    fn every_kind_of_the_matrix_has_its_name_among_the_kinds() {
+        for (name, make) in MATRIX {
+            assert_eq!(make().first().cloned(), Behaviour::named(name), "{name}");
+            assert_eq!(make().is_empty(), name == "public");
+        }
     }
 }

@@ -3,8 +3,13 @@
 use super::behaviour::{Behaviour, Filtering, Mapping, Ports};
 use super::ports::PORTS;
 
-/// Packets that may be spent on guessing ports before a relay is the better path: a hundred a second for some twenty seconds.
-pub const GUESSING_LIMIT: u64 = 2048;
+/// Pairs of ports among which it is still worth guessing: a pool of 512 against one of 4096.
+const MAX_PAIRS: u64 = 1 << 21;
+
+/// Packets that may be spent on guessing ports, in the mean, by both ends together, before a relay is the better path: what
+/// 2^21 pairs of ports cost, 2·√(2^21). To be right nineteen times in twenty takes √(ln 20) = 1.73 times that, 2,500 of each end,
+/// and a router at home that forgets flows after two minutes carries those (one is known to have died of 5,000).
+pub const GUESSING_LIMIT: u64 = 2896;
 
 /// The answer of [`direct_path_possible`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +52,17 @@ pub enum Possible {
 /// *Single*: k sockets at the end with N ports against m tries of the other one meet when k·m ≈ N, cheapest with k = m: 2·√N packets.
 /// *Product*: the same for pairs of ports: 2·√(N·M). *Sum*: half of each in the mean: (N + M) / 2.
 ///
+/// Through a NAT that is [blocked](Behaviour::blocked) nothing is possible.
+///
 /// Left out: two hosts behind the *same* outside address, who need their inside addresses or a NAT that
 /// [hairpins](Behaviour::hairpin) (ask for the chains below it); lifetimes and table limits, which can end a long guess; and
 /// [the clash](Behaviour::clash), which spoils a path that is possible when one end begins too early.
 pub fn direct_path_possible(a: &[Behaviour], b: &[Behaviour]) -> Possible {
     let (a, b) = (Chain::of(a), Chain::of(b));
     let by_port = |chain: &Chain| chain.mapping == Mapping::ByAddressAndPort;
+    if a.is_blocked || b.is_blocked {
+        return Possible::No;
+    }
     match (a.is_unforeseeable(), b.is_unforeseeable()) {
         (false, false) => Possible::Yes,
         (true, false) => one_unforeseeable(&a, &b),
@@ -72,6 +82,19 @@ pub fn direct_path_possible(a: &[Behaviour], b: &[Behaviour]) -> Possible {
             }
         }
     }
+}
+
+/// Whether two hosts are expected to find a direct path, nineteen times in twenty at least: behind such chains of NATs as in
+/// [`direct_path_possible`], one side's mapping is independent, or one side does not filter by port, or there are at most 2^21 pairs of
+/// ports to guess among. A NAT with sequential ports counts with all of them: that its next one can be predicted is good luck which
+/// other users of it can end.
+///
+/// What is required is possible; the reverse does not hold.
+pub fn direct_path_required(a: &[Behaviour], b: &[Behaviour]) -> bool {
+    let (a, b) = (Chain::of(a), Chain::of(b));
+    let is_easy = |chain: &Chain| !chain.is_unforeseeable() || chain.filtering != Filtering::ByAddressAndPort;
+    let pairs = u64::from(a.ports) * u64::from(b.ports);
+    !a.is_blocked && !b.is_blocked && (is_easy(&a) || is_easy(&b) || pairs <= MAX_PAIRS)
 }
 
 fn one_unforeseeable(unforeseeable: &Chain, known: &Chain) -> Possible {
@@ -98,8 +121,11 @@ fn guesses(packets: f64) -> Possible {
 struct Chain {
     mapping: Mapping,
     filtering: Filtering,
-    /// Among how many ports a new mapping is.
+    /// Among how many ports a new mapping is, as far as that can be foretold.
     guesses: u32,
+    /// Among how many it may be.
+    ports: u32,
+    is_blocked: bool,
 }
 
 impl Chain {
@@ -112,7 +138,9 @@ impl Chain {
             Some((Ports::Sequential { .. }, others)) => 1 + others.clamp(0.0, f64::from(PORTS - 1)) as u32,
             Some((Ports::Random { pool }, _)) => u32::from(pool.clamp(1, PORTS)),
         };
-        Self { mapping, filtering, guesses }
+        let is_sequential = decides.is_some_and(|nat| matches!(nat.ports, Ports::Sequential { .. }));
+        let ports = if is_sequential { u32::from(PORTS) } else { guesses };
+        Self { mapping, filtering, guesses, ports, is_blocked: nats.iter().any(|nat| nat.blocked) }
     }
 
     fn is_unforeseeable(&self) -> bool {
@@ -122,6 +150,7 @@ impl Chain {
 
 #[cfg(test)]
 mod tests {
+    use super::super::behaviour::MATRIX;
     use super::*;
 
     const MAPPINGS: [Mapping; 3] = [Mapping::Independent, Mapping::ByAddress, Mapping::ByAddressAndPort];
@@ -191,8 +220,50 @@ PP     +    +   64   64   64 1024 2048 2048 2048";
         assert_eq!(possible(&[home], &[symmetric]), Possible::ByGuessing { packets: 508 });
         assert_eq!(possible(&[symmetric], &[symmetric]), Possible::No);
         let sequential = &Behaviour::symmetric_sequential();
-        assert_eq!(possible(&[sequential], &[sequential]), Possible::ByGuessing { packets: 6 });
+        assert_eq!(possible(&[sequential], &[sequential]), Possible::ByGuessing { packets: 2 });
+        let busy = &Behaviour::symmetric_sequential_busy();
+        assert_eq!(possible(&[busy], &[busy]), Possible::ByGuessing { packets: 22 });
+        let (small, large) = (&Behaviour::symmetric_512(), &Behaviour::symmetric_4096());
+        assert_eq!(possible(&[small], &[large]), Possible::ByGuessing { packets: GUESSING_LIMIT });
+        assert_eq!(possible(&[large], &[large]), Possible::No);
+        assert_eq!(possible(&[&Behaviour::blocked()], &[]), Possible::No);
         // A router that keeps ports, behind a provider that does not: the chain is what the provider is.
         assert_eq!(possible(&[home, symmetric], &[home, symmetric]), Possible::No);
+    }
+
+    /// The matrix of kinds, in the order of its list. What is required must be possible, and two sequential NATs show that what
+    /// is possible need not be required.
+    #[test]
+    fn the_table_of_what_is_required() {
+        let mut table = String::from("\n");
+        for (_, a) in MATRIX {
+            for (_, b) in MATRIX {
+                let (a, b) = (a(), b());
+                let is_required = direct_path_required(&a, &b);
+                assert!(!is_required || direct_path_possible(&a, &b) != Possible::No, "{a:?} {b:?}");
+                assert_eq!(is_required, direct_path_required(&b, &a));
+                table.push(if is_required { '+' } else { '-' });
+            }
+            table.push('\n');
+        }
+        let expected = "
++++++++++++++
++++++++++++++
++++++++++++++
++++++++++++++
++++++++++++++
++++++++++++++
+++++++-------
+++++++-------
+++++++-------
+++++++-------
+++++++----++-
+++++++----+--
+++++++-------
+";
+        assert_eq!(table, expected, "{table}");
+        assert!(!direct_path_required(&[Behaviour::blocked()], &[]));
+        let sequential = [Behaviour::symmetric_sequential()];
+        assert_ne!(direct_path_possible(&sequential, &sequential), Possible::No);
     }
 }

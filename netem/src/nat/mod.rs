@@ -39,7 +39,7 @@ mod ports;
 mod table;
 mod translate;
 
-pub use behaviour::{Behaviour, Filtering, Mapping, Ports, Refresh};
-pub use direct::{GUESSING_LIMIT, Possible, direct_path_possible};
+pub use behaviour::{Behaviour, Filtering, MATRIX, Mapping, Ports, Refresh};
+pub use direct::{GUESSING_LIMIT, Possible, direct_path_possible, direct_path_required};
 pub use ports::{FIRST_PORT, PORTS};
 pub use translate::{Nat, NatCounters, Refused};

@@ -2,7 +2,7 @@
 
 use super::behaviour::{Behaviour, Filtering, Mapping, Ports, Refresh};
 use super::ports::Allocator;
-use super::table::{Key, Remote, Table};
+use super::table::{Key, Remote, Slot, Table};
 use crate::packet::Packet;
 use core::fmt;
 use core::time::Duration;
@@ -50,6 +50,8 @@ pub struct NatCounters {
     pub no_port: u64,
     /// Refused: to the outside address, from inside, of a NAT that does not hairpin.
     pub no_hairpin: u64,
+    /// Refused: no UDP passes.
+    pub blocked: u64,
     /// Refused: not for this NAT.
     pub astray: u64,
 }
@@ -70,6 +72,8 @@ pub enum Refused {
     NoPort,
     /// Outwards: to the outside address of a NAT that does not hairpin.
     NoHairpin,
+    /// Either way: no UDP passes.
+    Blocked,
     /// Either way: of the other IP version than the outside address; inwards: to another address.
     Astray,
 }
@@ -82,6 +86,7 @@ impl fmt::Display for Refused {
             Self::Deaf => "the sender's first packet came too early",
             Self::TableFull => "the table is full",
             Self::NoPort => "no port is free",
+            Self::Blocked => "no UDP passes",
             Self::NoHairpin => "the NAT does not hairpin",
             Self::Astray => "the packet is not for this NAT",
         })
@@ -136,7 +141,7 @@ impl Nat {
 
     /// The outside address and port from which a packet of `inside` to `remote` would leave, if there is a mapping for it.
     pub fn mapped(&self, now: Duration, inside: SocketAddr, remote: SocketAddr) -> Option<SocketAddr> {
-        self.find(now, inside, remote).map(|port| SocketAddr::new(self.outside, port))
+        self.find(now, inside, remote).map(|slot| SocketAddr::new(self.outside, slot.port))
     }
 
     /// How many mappings live.
@@ -165,6 +170,9 @@ impl Nat {
 
     fn translate(&mut self, now: Duration, mut packet: Packet) -> Result<Packet, Refused> {
         let (inside, remote) = (packet.from, packet.to);
+        if self.behaviour.blocked {
+            return Err(Refused::Blocked);
+        }
         if inside.is_ipv4() != self.outside.is_ipv4() || remote.is_ipv4() != self.outside.is_ipv4() {
             return Err(Refused::Astray);
         }
@@ -173,27 +181,27 @@ impl Nat {
             return Err(Refused::NoHairpin);
         }
         let expires = now.saturating_add(self.behaviour.lifetime);
-        let port = match self.find(now, inside, remote) {
-            Some(port) => port,
+        let slot = match self.find(now, inside, remote) {
+            Some(slot) => slot,
             None => self.map(now, inside, remote, expires)?,
         };
         let admitted = self.filtered_by(remote);
-        let grows = admitted.is_some_and(|remote| self.table.would_grow(port, remote));
+        let grows = admitted.is_some_and(|remote| self.table.would_grow(slot, remote));
         if grows && !self.table.has_room(now, self.behaviour.table_limit) {
             return Err(Refused::TableFull);
         }
-        self.table.refresh(port, admitted, expires);
+        self.table.refresh(slot, admitted, expires);
         self.counters.hairpinned += u64::from(turns_round);
-        packet.from = SocketAddr::new(self.outside, port);
+        packet.from = SocketAddr::new(self.outside, slot.port);
         Ok(packet)
     }
 
-    /// The port of the mapping that a packet uses. One that moved for this remote alone comes first.
-    fn find(&self, now: Duration, inside: SocketAddr, remote: SocketAddr) -> Option<u16> {
+    /// What the mapping that a packet uses has outside. One that moved for this remote alone comes first.
+    fn find(&self, now: Duration, inside: SocketAddr, remote: SocketAddr) -> Option<Slot> {
         let moved = Key { inside, remote: Remote::Endpoint(remote) };
-        let usual = || self.table.port_of(now, self.key(inside, remote));
-        let port = self.table.port_of(now, moved).or_else(usual)?;
-        (!self.table.clashes_with(now, port, remote)).then_some(port)
+        let usual = || self.table.slot_of(now, self.key(inside, remote));
+        let slot = self.table.slot_of(now, moved).or_else(usual)?;
+        (!self.table.clashes_with(now, slot.port, remote)).then_some(slot)
     }
 
     /// Makes a mapping.
@@ -203,48 +211,54 @@ impl Nat {
         inside: SocketAddr,
         remote: SocketAddr,
         expires: Duration,
-    ) -> Result<u16, Refused> {
+    ) -> Result<Slot, Refused> {
         if !self.table.has_room(now, self.behaviour.table_limit) {
             return Err(Refused::TableFull);
         }
         let usual = self.key(inside, remote);
         // The port it would have had: that of the mapping for other remotes, or the inside port where ports are kept.
         let kept = (self.behaviour.ports == Ports::Kept).then(|| inside.port());
-        let wanted = self.table.port_of(now, usual).or(kept);
+        let wanted = self.table.slot_of(now, usual).map(|slot| slot.port).or(kept);
         let clashes = wanted.is_some_and(|port| self.table.clashes_with(now, port, remote));
         let key = if clashes { Key { inside, remote: Remote::Endpoint(remote) } } else { usual };
-        let port = self.choose(now, inside, remote).or_else(|| {
+        let slot = self.choose(now, inside, remote).or_else(|| {
             self.table.pardon();
             self.choose(now, inside, remote)
         });
-        let port = port.ok_or(Refused::NoPort)?;
-        self.table.map(key, port, expires);
+        let slot = slot.ok_or(Refused::NoPort)?;
+        self.table.map(key, slot, expires);
         self.counters.mapped += 1;
         self.counters.clashed += u64::from(clashes);
-        Ok(port)
+        Ok(slot)
     }
 
-    fn choose(&mut self, now: Duration, inside: SocketAddr, remote: SocketAddr) -> Option<u16> {
+    fn choose(&mut self, now: Duration, inside: SocketAddr, remote: SocketAddr) -> Option<Slot> {
         let table = &self.table;
-        let is_free = |port| table.is_free(now, port, remote);
-        self.allocator.choose(self.behaviour.ports, inside.port(), &mut self.dice, is_free)
+        let shares = self.behaviour.shares_ports();
+        let slot = |port| Slot { port, remote: shares.then_some(remote) };
+        let is_free = |port| table.is_free(now, slot(port), remote);
+        self.allocator.choose(self.behaviour.ports, inside.port(), &mut self.dice, is_free).map(slot)
     }
 
     fn admit(&mut self, now: Duration, remote: SocketAddr, to: SocketAddr) -> Result<SocketAddr, Refused> {
         if to.ip() != self.outside || remote.is_ipv4() != self.outside.is_ipv4() {
             return Err(Refused::Astray);
         }
+        if self.behaviour.blocked {
+            return Err(Refused::Blocked);
+        }
         let port = to.port();
         if self.table.clashes_with(now, port, remote) {
             return Err(Refused::Deaf);
         }
-        let inside = self.table.inside_of(now, port).ok_or(Refused::NoMapping)?;
+        let slot = self.table.slot_at(now, port, remote).ok_or(Refused::NoMapping)?;
+        let inside = self.table.inside_of(now, slot).ok_or(Refused::NoMapping)?;
         let admitted = self.filtered_by(remote);
-        if admitted.is_some_and(|remote| !self.table.admits(now, port, remote)) {
+        if admitted.is_some_and(|remote| !self.table.admits(now, slot, remote)) {
             return Err(Refused::Filtered);
         }
         if self.behaviour.refresh == Refresh::Both {
-            self.table.refresh(port, admitted, now.saturating_add(self.behaviour.lifetime));
+            self.table.refresh(slot, admitted, now.saturating_add(self.behaviour.lifetime));
         }
         Ok(inside)
     }
@@ -280,6 +294,7 @@ impl Nat {
             Refused::Deaf => &mut self.counters.deaf,
             Refused::TableFull => &mut self.counters.table_full,
             Refused::NoPort => &mut self.counters.no_port,
+            Refused::Blocked => &mut self.counters.blocked,
             Refused::NoHairpin => &mut self.counters.no_hairpin,
             Refused::Astray => &mut self.counters.astray,
         };

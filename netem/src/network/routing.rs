@@ -27,10 +27,23 @@ pub(super) enum Origin {
 impl<H: Host> Network<H> {
     /// A host sends.
     pub(super) fn send(&mut self, sender: u32, packet: Packet) {
-        let Some(Site::Host { behind, .. }) = self.place(sender).map(|place| place.site) else { return };
+        let Some(behind) = self.realm_of_sender(sender, packet.from) else { return };
         let from = self.intern(Site::Host { behind, address: packet.from });
         let to = self.way_to(behind, packet.to);
         self.forward(from, to, packet);
+    }
+
+    /// Behind what a host is with the address that it sends from: a machine may have several. With one that is not its own it is where
+    /// it is with its first.
+    fn realm_of_sender(&self, sender: u32, from: SocketAddr) -> Option<Option<NatId>> {
+        let home = |index: u32| match self.place(index)?.site {
+            Site::Host { behind, address } => Some((behind, address.ip())),
+            Site::Nat(_) => None,
+        };
+        let (first, _) = home(sender)?;
+        let others = &self.place(sender)?.aliases;
+        let mut all = core::iter::once(sender).chain(others.iter().copied()).filter_map(home);
+        Some(all.find(|(_, ip)| *ip == from.ip()).map_or(first, |(behind, _)| behind))
     }
 
     /// Puts a packet on the link between two neighbours.
@@ -56,7 +69,9 @@ impl<H: Host> Network<H> {
     /// A packet stands before a door.
     pub(super) fn arrive(&mut self, from: u32, to: u32, packet: Packet, origin: Origin) {
         let is_cut = self.is_cut(from, to);
-        let Some(place) = self.places.get_mut(to as usize) else { return };
+        // A door may be one of several of the same host.
+        let home = self.owner_of(to);
+        let Some(place) = self.places.get_mut(home as usize) else { return };
         let counters = match (self.pipes.get_mut(&(from, to)), origin) {
             (Some(pipe), Origin::Link) => &mut pipe.counters,
             _ => &mut self.outside,
@@ -67,9 +82,15 @@ impl<H: Host> Network<H> {
         }
         if place.host.is_none() && place.gateway.is_none() {
             counters.dropped.nobody += 1;
+            let place_site = place.site;
             if self.unreachable_is_reported {
                 let way_back = self.pipes.get(&(to, from)).map_or(self.default_link.delay, |pipe| pipe.link.delay);
-                self.schedule(self.now + way_back, What::Unreachable(from, to));
+                let door = match place_site {
+                    Site::Host { behind, .. } => Site::Host { behind, address: packet.to },
+                    nat @ Site::Nat(_) => nat,
+                };
+                let door = self.intern_exactly(door);
+                self.schedule(self.now + way_back, What::Unreachable(self.owner_of(from), door));
             }
             return;
         }
@@ -78,14 +99,14 @@ impl<H: Host> Network<H> {
                 counters.dropped.socket_buffer += 1;
             } else {
                 place.buffered_bytes += packet.bytes.len();
-                place.buffer.push_back((from, packet));
+                place.buffer.push_back((from, to, packet));
             }
             return;
         }
         counters.delivered += 1;
         counters.delivered_bytes += packet.bytes.len() as u64;
         match place.site {
-            Site::Host { .. } => self.deliver(to, packet),
+            Site::Host { .. } => self.deliver(home, packet),
             Site::Nat(id) => self.translate(from, to, id, packet),
         }
     }

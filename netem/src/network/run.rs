@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::host::{Host, Verdict};
 use super::routing::{Flight, Origin};
-use super::site::{NatId, Site};
+use super::site::{ALL_PORTS, NatId, Site};
 use super::slab::Slab;
 use crate::link::Link;
 use crate::nat::{Behaviour, Nat};
@@ -34,6 +34,8 @@ type Restart<H> = Box<dyn FnMut(Duration, Site) -> Option<H>>;
 /// that NAT; addresses there mean nothing elsewhere. What is sent to an address that no one in the realm has goes to its NAT, and
 /// from there on, each hop by a link of its own: [`counters`](Self::counters), links and cuts are between neighbours.
 ///
+/// A host lives at one port, or is a [machine](Site::machine) that has all ports of its address, or [of several](Self::add_address).
+///
 /// Everything is decided by the seed and by the order of the calls. A link comes into being when its first packet is sent, with
 /// dice of its own, so that traffic elsewhere changes nothing on it.
 pub struct Network<H> {
@@ -48,6 +50,8 @@ pub struct Network<H> {
     nats: u32,
     /// The NATs by their outside addresses, and the realms these are in.
     pub(super) outsides: BTreeMap<(Option<NatId>, IpAddr), NatId>,
+    /// Addresses of which one host has all ports, and the realms these are in.
+    pub(super) machines: BTreeSet<(Option<NatId>, IpAddr)>,
     /// Private addresses at which there are or were hosts.
     pub(super) inhabited: BTreeSet<(NatId, IpAddr)>,
     pub(super) default_link: Link,
@@ -70,15 +74,25 @@ pub struct Network<H> {
 pub(super) struct Place<H> {
     pub(super) site: Site,
     pub(super) host: Option<H>,
+    /// Where the host is that has this address too.
+    pub(super) owner: Option<u32>,
+    /// Further addresses of the host.
+    pub(super) aliases: Vec<u32>,
     pub(super) gateway: Option<Gateway>,
     pub(super) paused: bool,
-    /// What arrived during the pause, and from which neighbour.
-    pub(super) buffer: VecDeque<(u32, Packet)>,
+    /// What arrived during the pause: from which neighbour, and at which address.
+    pub(super) buffer: VecDeque<(u32, u32, Packet)>,
     pub(super) buffered_bytes: usize,
     /// The earliest wake-up in the heap. Later ones may be there too: they do nothing.
     wake_at: Option<Duration>,
     /// When the host was last woken.
     woken_at: Option<Duration>,
+}
+
+impl<H> Place<H> {
+    const fn is_empty(&self) -> bool {
+        self.host.is_none() && self.owner.is_none() && self.gateway.is_none()
+    }
 }
 
 /// A NAT, and the realm its outside address is in.
@@ -118,6 +132,7 @@ impl<H: Host> Network<H> {
             places: Vec::new(),
             nats: 0,
             outsides: BTreeMap::new(),
+            machines: BTreeSet::new(),
             inhabited: BTreeSet::new(),
             default_link,
             pipes: BTreeMap::new(),
@@ -139,19 +154,52 @@ impl<H: Host> Network<H> {
         self.now
     }
 
-    /// Puts a host at a site (an address, or [`NatId::host`] behind a NAT). Gives back the host that was there.
+    /// Puts a host at a site: an address and port, or [all ports of an address](Site::machine); in the world, or
+    /// [behind a NAT](NatId::host). Gives back the host that was there.
+    ///
+    /// An address belongs to one machine, or each of its ports to a host: who had a single port is not found once a machine has the address.
     pub fn add(&mut self, at: impl Into<Site>, host: H) -> Option<H> {
         let site = at.into();
-        if let Site::Host { behind: Some(nat), address } = site {
-            self.inhabited.insert((nat, address.ip()));
-        }
-        let index = self.intern(site);
+        self.settle(site);
+        let index = self.home(site);
         self.touched.push(index);
         let place = self.place_mut(index)?;
         place.paused = false;
         place.buffer.clear();
         place.buffered_bytes = 0;
         place.host.replace(host)
+    }
+
+    /// Gives a machine another address, of either IP version and in any realm: all its ports are those of the host at `machine`. It sends
+    /// from whichever of its addresses a packet says, and each has links of its own. `false`: there is no machine, or somebody has that
+    /// address.
+    pub fn add_address(&mut self, machine: impl Into<Site>, another: impl Into<Site>) -> bool {
+        let (machine, another) = (machine.into(), another.into());
+        let is_free = self.index_of(another).and_then(|index| self.place(index)).is_none_or(Place::is_empty);
+        let are_machines = machine.is_machine() && another.is_machine();
+        if !are_machines || !is_free || self.host(machine).is_none() {
+            return false;
+        }
+        self.settle(another);
+        let (owner, alias) = (self.home(machine), self.intern(another));
+        if let Some(place) = self.place_mut(alias) {
+            place.owner = Some(owner);
+        }
+        if let Some(place) = self.place_mut(owner) {
+            place.aliases.push(alias);
+        }
+        true
+    }
+
+    /// Notes what lives at an address.
+    fn settle(&mut self, site: Site) {
+        let Site::Host { behind, address } = site else { return };
+        if let Some(nat) = behind {
+            self.inhabited.insert((nat, address.ip()));
+        }
+        if address.port() == ALL_PORTS {
+            self.machines.insert((behind, address.ip()));
+        }
     }
 
     /// Puts a NAT between the world and whatever will be behind it. All packets to its outside address go to it.
@@ -211,12 +259,14 @@ impl<H: Host> Network<H> {
 
     /// The host at a site.
     pub fn host(&self, at: impl Into<Site>) -> Option<&H> {
-        self.place(*self.indexes.get(&at.into())?)?.host.as_ref()
+        let index = self.index_of(at.into())?;
+        self.place(self.owner_of(index))?.host.as_ref()
     }
 
     /// The host at a site, to be given orders: what it wants to send leaves as soon as the network runs on.
     pub fn host_mut(&mut self, at: impl Into<Site>) -> Option<&mut H> {
-        let index = *self.indexes.get(&at.into())?;
+        let index = self.index_of(at.into())?;
+        let index = self.owner_of(index);
         self.touched.push(index);
         self.place_mut(index)?.host.as_mut()
     }
@@ -250,8 +300,8 @@ impl<H: Host> Network<H> {
 
     /// What happened on the link from one neighbour to another.
     pub fn counters(&self, from: impl Into<Site>, to: impl Into<Site>) -> Counters {
-        let key = self.indexes.get(&from.into()).zip(self.indexes.get(&to.into()));
-        key.and_then(|(&from, &to)| self.pipes.get(&(from, to))).map_or_else(Counters::default, |pipe| pipe.counters)
+        let key = self.index_of(from.into()).zip(self.index_of(to.into()));
+        key.and_then(|key| self.pipes.get(&key)).map_or_else(Counters::default, |pipe| pipe.counters)
     }
 
     /// What happened on all links, and to what was injected. A packet that passes a NAT is counted on each of its links; what a NAT
@@ -377,7 +427,39 @@ impl<H: Host> Network<H> {
         self.next_sequence += 1;
     }
 
+    /// The number of a site. A port of a machine is the machine.
     pub(super) fn intern(&mut self, site: Site) -> u32 {
+        let door = self.door(site);
+        self.intern_exactly(door)
+    }
+
+    /// The number of where the host is whose address this is.
+    pub(super) fn home(&mut self, site: Site) -> u32 {
+        let index = self.intern(site);
+        self.owner_of(index)
+    }
+
+    /// The number of a site, if it was ever used.
+    pub(super) fn index_of(&self, site: Site) -> Option<u32> {
+        self.indexes.get(&self.door(site)).copied()
+    }
+
+    /// Where the host is that has this address.
+    pub(super) fn owner_of(&self, index: u32) -> u32 {
+        self.place(index).and_then(|place| place.owner).unwrap_or(index)
+    }
+
+    fn door(&self, site: Site) -> Site {
+        match site {
+            Site::Host { behind, address } if self.machines.contains(&(behind, address.ip())) => {
+                Site::Host { behind, address: SocketAddr::new(address.ip(), ALL_PORTS) }
+            }
+            site => site,
+        }
+    }
+
+    /// The number of a site, be it a port of a machine.
+    pub(super) fn intern_exactly(&mut self, site: Site) -> u32 {
         if let Some(&index) = self.indexes.get(&site) {
             return index;
         }
@@ -386,6 +468,8 @@ impl<H: Host> Network<H> {
         self.places.push(Place {
             site,
             host: None,
+            owner: None,
+            aliases: Vec::new(),
             gateway: None,
             paused: false,
             buffer: VecDeque::new(),

@@ -3,6 +3,9 @@
 use core::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+/// The port in the site of a host that has all ports of its address.
+pub(super) const ALL_PORTS: u16 = 0;
+
 /// A NAT of a network, by the order in which they were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NatId(pub u32);
@@ -11,6 +14,11 @@ impl NatId {
     /// The host at this address behind it. Other NATs may have the same addresses behind them.
     pub fn host(self, address: SocketAddr) -> Site {
         Site::Host { behind: Some(self), address }
+    }
+
+    /// The host that has all ports of this address behind it.
+    pub fn machine(self, ip: impl Into<IpAddr>) -> Site {
+        self.host(SocketAddr::new(ip.into(), ALL_PORTS))
     }
 }
 
@@ -32,6 +40,17 @@ impl Site {
     /// A host of the world.
     pub fn host(ip: impl Into<IpAddr>, port: u16) -> Self {
         Self::Host { behind: None, address: SocketAddr::new(ip.into(), port) }
+    }
+
+    /// A host of the world that has all ports of its address: what [`Network::add`](crate::Network::add) puts there hears whatever is
+    /// sent to the address, and tells its sockets apart by the port. Written as port 0, where no datagram goes.
+    pub fn machine(ip: impl Into<IpAddr>) -> Self {
+        Self::host(ip, ALL_PORTS)
+    }
+
+    /// Whether it is [all ports of an address](Self::machine).
+    pub(super) const fn is_machine(&self) -> bool {
+        matches!(self, Self::Host { address, .. } if address.port() == ALL_PORTS)
     }
 
     /// The NAT of this number.
@@ -67,7 +86,10 @@ impl fmt::Display for Site {
         match self {
             Self::Nat(NatId(number)) => write!(f, "Site::nat({number})"),
             Self::Host { behind, address } => {
-                write!(f, "Site::host({}, {})", Numbers(address.ip()), address.port())?;
+                match address.port() {
+                    ALL_PORTS => write!(f, "Site::machine({})", Numbers(address.ip()))?,
+                    port => write!(f, "Site::host({}, {port})", Numbers(address.ip()))?,
+                }
                 behind.map_or(Ok(()), |NatId(number)| write!(f, ".behind({number})"))
             }
         }

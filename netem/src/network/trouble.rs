@@ -4,7 +4,7 @@ use super::fault::{Fault, Script};
 use super::host::Host;
 use super::routing::Origin;
 use super::run::{Network, What};
-use super::site::Site;
+use super::site::{ALL_PORTS, Site};
 use core::time::Duration;
 use std::net::{IpAddr, SocketAddr};
 
@@ -32,7 +32,7 @@ impl<H: Host> Network<H> {
     /// Freezes a host, as a stopped process is frozen: it is not called, and what arrives waits in its socket buffer of
     /// [`SOCKET_BUFFER`](crate::SOCKET_BUFFER) bytes, or is lost.
     pub fn pause(&mut self, at: impl Into<Site>) {
-        let index = self.intern(at.into());
+        let index = self.home(at.into());
         if let Some(place) = self.place_mut(index) {
             place.paused = true;
         }
@@ -40,20 +40,20 @@ impl<H: Host> Network<H> {
 
     /// Lets a paused host go on: first it hears what waited, then what it slept through.
     pub fn resume(&mut self, at: impl Into<Site>) {
-        let index = self.intern(at.into());
+        let index = self.home(at.into());
         let Some(place) = self.place_mut(index) else { return };
         place.paused = false;
         place.buffered_bytes = 0;
-        for (from, packet) in core::mem::take(&mut place.buffer) {
-            self.arrive(from, index, packet, Origin::Link);
+        for (from, to, packet) in core::mem::take(&mut place.buffer) {
+            self.arrive(from, to, packet, Origin::Link);
         }
         self.drain(index);
     }
 
     /// Takes a host away, without a word to anybody. What is on its way to it is lost, unless another host is put there.
     pub fn crash(&mut self, at: impl Into<Site>) -> Option<H> {
-        let index = *self.indexes.get(&at.into())?;
-        let place = self.place_mut(index)?;
+        let index = self.index_of(at.into())?;
+        let place = self.place_mut(self.owner_of(index))?;
         place.paused = false;
         place.buffer.clear();
         place.buffered_bytes = 0;
@@ -101,6 +101,9 @@ impl<H: Host> Network<H> {
             Fault::Reboot(site) => self.nat_at(site).map(crate::Nat::reboot).is_some(),
             Fault::ChangeAddress(Site::Nat(id), ip) => self.move_nat(id, ip),
             Fault::ChangeAddress(Site::Host { behind, address }, ip) => {
+                // A machine has all ports of the other address too, whichever of them names it here.
+                let is_machine = self.machines.contains(&(behind, address.ip()));
+                let address = if is_machine { SocketAddr::new(address.ip(), ALL_PORTS) } else { address };
                 let to = SocketAddr::new(ip, address.port());
                 self.move_host(Site::Host { behind, address }, Site::Host { behind, address: to }, address, to)
             }
@@ -132,10 +135,27 @@ impl<H: Host> Network<H> {
         if old == new || self.has_host(new) {
             return false;
         }
-        let was_paused = self.indexes.get(&old).and_then(|index| self.place(*index)).is_some_and(|place| place.paused);
+        let was_paused =
+            self.index_of(old).and_then(|index| self.place(self.owner_of(index))).is_some_and(|place| place.paused);
+        // A machine moves with all its ports, and keeps its other addresses. One of those cannot be moved by itself.
+        let old_index = self.index_of(old);
+        if old_index.is_some_and(|index| self.owner_of(index) != index) {
+            return false;
+        }
         let Some(mut host) = self.crash(old) else { return false };
         host.handle_move(self.now, from, to);
         self.add(new, host);
+        let aliases =
+            old_index.and_then(|index| self.place_mut(index)).map(|place| core::mem::take(&mut place.aliases));
+        let index = self.home(new);
+        for alias in aliases.iter().flatten() {
+            if let Some(place) = self.place_mut(*alias) {
+                place.owner = Some(index);
+            }
+        }
+        if let Some(place) = self.place_mut(index) {
+            place.aliases.extend(aliases.into_iter().flatten());
+        }
         if was_paused {
             self.pause(new);
         }

@@ -4,6 +4,7 @@
 
 mod faults;
 mod links;
+mod machines;
 mod nats;
 mod punching;
 mod script;

@@ -115,13 +115,50 @@ fn sequential_ports_can_be_foretold_unless_others_take_some() {
 
 #[test]
 fn random_ports_come_from_a_pool_and_end_with_it() {
-    let mut nat = nat(Behaviour { ports: Ports::Random { pool: 50 }, ..Behaviour::symmetric() });
+    let ports = Ports::Random { pool: 50 };
+    let mut nat = nat(Behaviour { ports, overloading: false, ..Behaviour::symmetric() });
     let ports: BTreeSet<u16> =
         (1..=50).map(|port| out(&mut nat, START, inside(2, 5000), remote(1, port)).unwrap()).collect();
     assert_eq!(ports.len(), 50);
     assert_eq!(ports.last().unwrap() - ports.first().unwrap(), 49);
     assert_eq!(out(&mut nat, START, inside(2, 5000), remote(1, 51)), Err(Refused::NoPort));
     assert_eq!(nat.counters.no_port, 1);
+}
+
+/// RFC 4787 §4.2.2: what a remote sends to a shared port belongs to whoever sent to that remote.
+#[test]
+fn a_port_may_be_shared_by_mappings_towards_different_remotes() {
+    let mut nat = nat(Behaviour { ports: Ports::Random { pool: 512 }, ..Behaviour::symmetric() });
+    let flows: Vec<_> =
+        (0..2500).map(|n| (inside(2 + (n % 3) as u8, 5000), remote(1 + (n % 7) as u8, 1 + n))).collect();
+    let ports: Vec<u16> = flows.iter().map(|(from, to)| out(&mut nat, START, *from, *to).unwrap()).collect();
+    assert_eq!((nat.mappings(START), ports.iter().collect::<BTreeSet<_>>().len() <= 512), (2500, true));
+    for ((from, to), port) in flows.iter().zip(&ports) {
+        assert_eq!(come(&mut nat, START, *to, *port), Ok(*from));
+    }
+    // Towards one remote the pool ends: its answers could not be told apart.
+    let one: Vec<_> = (0..600).map(|port| out(&mut nat, START, inside(9, 1000 + port), remote(200, 1))).collect();
+    assert_eq!(one.iter().filter(|port| port.is_ok()).count(), 512);
+    assert_eq!(one.last(), Some(&Err(Refused::NoPort)));
+}
+
+#[test]
+fn ports_are_not_shared_where_the_remote_does_not_tell_the_mappings_apart() {
+    let mut nat = nat(Behaviour {
+        ports: Ports::Random { pool: 50 },
+        filtering: Filtering::Independent,
+        ..Behaviour::symmetric()
+    });
+    let ports = (1..=51).map(|port| out(&mut nat, START, inside(2, 5000), remote(1, port)));
+    assert_eq!(ports.filter(Result::is_ok).count(), 50);
+}
+
+#[test]
+fn nothing_passes_where_udp_is_blocked() {
+    let mut nat = nat(Behaviour::blocked());
+    assert_eq!(out(&mut nat, START, inside(2, 5000), remote(1, 10)), Err(Refused::Blocked));
+    assert_eq!(come(&mut nat, START, remote(1, 10), 5000), Err(Refused::Blocked));
+    assert_eq!((nat.counters.blocked, nat.mappings(START)), (2, 0));
 }
 
 #[test]
@@ -296,6 +333,7 @@ fn any_behaviour() -> impl Strategy<Value = Behaviour> {
             lifetime: 5 * SECOND,
             table_limit,
             clash: !flag,
+            overloading: table_limit % 2 == 0,
             ..Behaviour::default()
         },
     )
@@ -334,7 +372,7 @@ proptest! {
             prop_assert!(nat.mappings(now) <= behaviour.table_limit);
             let counters = nat.counters;
             let refused = counters.no_mapping + counters.filtered + counters.deaf + counters.table_full
-                + counters.no_port + counters.no_hairpin + counters.astray;
+                + counters.no_port + counters.no_hairpin + counters.blocked + counters.astray;
             prop_assert_eq!(counters.outbound + counters.inbound + refused, given);
         }
     }

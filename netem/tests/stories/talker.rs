@@ -13,6 +13,8 @@ pub(crate) struct Talker {
     pub(crate) heard: Vec<(Duration, Vec<u8>)>,
     /// From where each came.
     pub(crate) heard_from: Vec<SocketAddr>,
+    /// To which of its own addresses and ports each came.
+    pub(crate) heard_at: Vec<SocketAddr>,
     /// Whether to send back what comes.
     pub(crate) echoes: bool,
     /// Where it was moved to.
@@ -29,6 +31,7 @@ impl Host for Talker {
     fn handle_datagram(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: &mut [u8]) {
         self.heard.push((now, bytes.to_vec()));
         self.heard_from.push(from);
+        self.heard_at.push(to);
         if self.echoes {
             self.to_say.push_back(Packet::new(to, from, bytes.to_vec()));
         }

@@ -104,7 +104,13 @@ impl Mode for Idle {
                     self.fail(&reason);
                 }
             }
-            Event::Readable { .. } | Event::Writable { .. } | Event::Moved { .. } | Event::Unreachable { .. } => {}
+            Event::Readable { .. }
+            | Event::Writable { .. }
+            | Event::Moved { .. }
+            | Event::PathUp { .. }
+            | Event::PathFailed { .. }
+            | Event::PathDown { .. }
+            | Event::Unreachable { .. } => {}
         }
     }
 

@@ -109,7 +109,11 @@ impl Mode for Ping {
             }
             Event::Writable { connection, channel } => self.fill(endpoint, connection, channel),
             Event::Lost { reason, .. } => return self.fail(&reason),
-            Event::Moved { .. } | Event::Unreachable { .. } => Ok(()),
+            Event::Moved { .. }
+            | Event::PathUp { .. }
+            | Event::PathFailed { .. }
+            | Event::PathDown { .. }
+            | Event::Unreachable { .. } => Ok(()),
         };
         if let Err(error) = result {
             self.fail(&error);

@@ -111,7 +111,12 @@ impl Mode for Send {
             Event::Connected { connection, .. } => self.begin(now, endpoint, connection),
             Event::Writable { channel, .. } => self.fill(endpoint, channel),
             Event::Lost { reason, .. } => self.fail(&reason),
-            Event::Readable { .. } | Event::Moved { .. } | Event::Unreachable { .. } => {}
+            Event::Readable { .. }
+            | Event::Moved { .. }
+            | Event::PathUp { .. }
+            | Event::PathFailed { .. }
+            | Event::PathDown { .. }
+            | Event::Unreachable { .. } => {}
         }
     }
 

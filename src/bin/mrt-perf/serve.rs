@@ -63,7 +63,12 @@ impl Mode for Serve {
                 }
             }
             Event::Lost { connection, .. } => self.answering.retain(|(other, _), _| *other != connection),
-            Event::Connected { .. } | Event::Moved { .. } | Event::Unreachable { .. } => {}
+            Event::Connected { .. }
+            | Event::Moved { .. }
+            | Event::PathUp { .. }
+            | Event::PathFailed { .. }
+            | Event::PathDown { .. }
+            | Event::Unreachable { .. } => {}
         }
     }
 }

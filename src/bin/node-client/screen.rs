@@ -6,7 +6,9 @@ use crate::command_table::TABLE;
 use crate::harmless::{cut, harmless};
 use crate::progress::Progress;
 use crate::{table, units};
-use anjer::node::api::{Event, FileListing, Member, NatKind, Offered, Path, RankExplained, Role, Succession};
+use anjer::node::api::{
+    Event, FileListing, Member, NatKind, Offered, Path, PathExplained, RankExplained, Role, Succession,
+};
 use anjer::node::identity::NodeId;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -137,9 +139,11 @@ impl Screen {
             Event::Peers { members, .. } => self.members(members),
             // That one is reached at all is no news; another way of reaching them is.
             Event::Path { id, path, .. } if !self.is_new_path(id, *path) => Vec::new(),
-            Event::Path { id, path, rtt_ms, probes } => {
+            Event::Path { id, path, rtt_ms, probes, why } => {
                 let time = rtt_ms.map(|rtt| format!(", {}", units::milliseconds(rtt))).unwrap_or_default();
-                vec![self.news(format!("{} is reached {}{time} ({probes} packets).", self.name(id), adverb(*path)))]
+                let why = why.as_ref().map(|why| format!(": {}", harmless(why))).unwrap_or_default();
+                let (name, how) = (self.name(id), adverb(*path));
+                vec![self.news(format!("{name} is reached {how}{time} ({probes} packets){why}."))]
             }
             Event::Chat { id, name, text, history, .. } => {
                 let before = if *history { "(earlier) " } else { "" };
@@ -152,7 +156,12 @@ impl Screen {
                 vec![self.trouble(format!("{count} lines are missing ({from} to {to}): nobody who is here has them."))]
             }
             Event::Address { public, nat } => vec![self.news(seen_by_the_world(*public, *nat))],
-            Event::Why { ranking, history } => self.why(ranking, history),
+            Event::Why { ranking, history, nat, paths } => {
+                let mut lines = self.why(ranking, history);
+                lines.push(format!("  your NAT: {}", harmless(nat)));
+                lines.extend(paths.iter().map(|path| self.why_path(path)));
+                lines
+            }
             Event::Alert { code, message } => vec![self.trouble(format!("Alert ({code}): {}", harmless(message)))],
             Event::Offered(Offered { hash: None, size, .. }) if *size < HASHED_AT_ONCE => Vec::new(),
             Event::Offered(offered) => vec![self.offered(offered)],
@@ -294,6 +303,14 @@ impl Screen {
             ));
         }
         lines
+    }
+
+    fn why_path(&self, path: &PathExplained) -> String {
+        let via = path.via.as_ref().map(|via| format!(" via {}", self.name(via))).unwrap_or_default();
+        let why = path.why.as_ref().map(|why| format!(": {}", harmless(why))).unwrap_or_default();
+        let (name, how, nat) = (self.name(&path.id), adverb(path.path), harmless(&path.nat));
+        let PathExplained { probes, standby, .. } = path;
+        format!("  {name} is reached {how}{via} ({probes} packets spent, {standby} standing by; {nat}){why}")
     }
 
     fn members_table(&self, members: &[Member]) -> Vec<String> {
@@ -504,7 +521,7 @@ Bye.";
     #[test]
     fn a_path_is_news_when_it_is_another_one() {
         let mut screen = Screen::new(false, true);
-        let path = |path| Event::Path { id: samples::ben(), path, rtt_ms: Some(1.0), probes: 3 };
+        let path = |path| Event::Path { id: samples::ben(), path, rtt_ms: Some(1.0), probes: 3, why: None };
         assert!(screen.lines(&path(Path::Direct), 0).is_empty());
         assert_eq!(screen.lines(&path(Path::Relayed), 0).len(), 1);
         assert_eq!(screen.lines(&path(Path::Direct), 0).len(), 1);

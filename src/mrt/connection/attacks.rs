@@ -6,7 +6,8 @@
 
 use super::life::{Birth, Call, Connection, Request};
 use super::live::Live;
-use crate::machine::{Ecn, Transmit};
+use super::transmit::Departure;
+use crate::machine::Ecn;
 use crate::mrt::api::{
     ChannelId, Class, CloseReason, Config, ConnectTo, ConnectionHandle, Event, Received, SendError, StaticKey,
 };
@@ -57,18 +58,18 @@ impl Villain {
     fn calling(config_of_victim: Config) -> Self {
         let (now, mine) = (Instant::ZERO, config(6));
         let to = ConnectTo::Known(config_of_victim.static_key.public());
-        let call = Call { remote: GOOD, to, timeout: Duration::from_secs(5) };
+        let call = Call { route: GOOD.into(), to, timeout: Duration::from_secs(5) };
         let mut me = Connection::connect(now, &mine, &birth(6), &call).unwrap();
         let mut first = Vec::new();
         me.poll_transmit(now, &mut first).unwrap();
         assert_eq!(first.len(), RCON_LEN);
         let Ok(Clear::Rcon { pattern, from, noise, .. }) = Clear::parse(&first) else { panic!() };
-        let request = Request { from: EVIL, cid: from, pattern, noise };
+        let request = Request { from: EVIL.into(), cid: from, pattern, noise };
         let mut victim = Connection::accept(now, &config_of_victim, &birth(1), &request, |_| None).unwrap();
         let mut second = Vec::new();
         victim.poll_transmit(now, &mut second).unwrap();
         let Ok(Clear::Acon { noise, .. }) = Clear::parse(&second) else { panic!() };
-        me.on_accept(now, &mine, noise);
+        me.on_accept(now, &mine, GOOD.into(), noise, second.len());
         let live = me.live.take().unwrap();
         let mut villain =
             Self { victim, config: config_of_victim, live, number: 0, now, sent: Vec::new(), events: Vec::new() };
@@ -91,7 +92,7 @@ impl Villain {
         self.number += 1;
         let mut packet = self.seal(number, body);
         let header = DataHeader::parse(&packet).unwrap();
-        self.victim.on_data(self.now, from, Ecn::NotCapable, header, &mut packet);
+        self.victim.on_data(self.now, from.into(), Ecn::NotCapable, header, &mut packet);
         self.events.extend(core::iter::from_fn(|| self.victim.poll_event()));
         packet.len()
     }
@@ -111,7 +112,8 @@ impl Villain {
     /// Takes what the victim has to say now. Afterwards it waits for a time that is yet to come.
     fn drain(&mut self) {
         let mut buffer = Vec::new();
-        while let Some(Transmit { to, segment_size, .. }) = self.victim.poll_transmit(self.now, &mut buffer) {
+        while let Some(Departure { route, segment_size, .. }) = self.victim.poll_transmit(self.now, &mut buffer) {
+            let to = route.remote().unwrap();
             self.sent.extend(buffer.chunks(segment_size).map(|datagram| (to, datagram.to_vec())));
             buffer.clear();
             assert!(self.sent.len() < 100_000, "it sends for ever");
@@ -236,7 +238,7 @@ fn acknowledging_what_was_never_sent_is_found_out() {
     for _ in 0..2000 {
         villain.victim.ping(villain.now);
         villain.run_for(30 * MS);
-        let largest = villain.victim.live.as_ref().unwrap().next_number - 1;
+        let largest = villain.victim.live.as_ref().unwrap().numbers.next() - 1;
         let mut body = vec![0x02];
         [largest, 0, 0, largest].iter().for_each(|number| crate::mrt::wire::varint::put(&mut body, *number));
         villain.send_bytes(EVIL, &body);
@@ -274,7 +276,11 @@ fn a_peer_that_floods_us_with_every_kind_of_frame_makes_us_hold_no_more_than_the
     }
     assert_eq!(villain.violation(), None);
     let live = villain.victim.live.as_ref().unwrap();
-    assert!(live.ledger.len() < 2 * crate::mrt::recovery::ledger::MAX_ACK_ONLY, "{}", live.ledger.len());
+    assert!(
+        live.paths.active.ledger.len() < 2 * crate::mrt::recovery::ledger::MAX_ACK_ONLY,
+        "{}",
+        live.paths.active.ledger.len()
+    );
     assert!(villain.events.len() <= 2 + 1024, "{}", villain.events.len());
     villain.run_for(Duration::from_secs(100));
     assert!(villain.victim.is_over(), "silence ends it");
@@ -322,6 +328,98 @@ fn an_address_that_is_not_proven_gets_at_most_three_times_what_came_from_it() {
         villain.drain();
     }
     assert!(villain.events.iter().all(|event| !matches!(event, Event::Moved { .. })));
+}
+
+impl Villain {
+    /// The challenges that the victim sent to that address since last asked.
+    fn challenges_to(&mut self, address: SocketAddr) -> Vec<[u8; 8]> {
+        let mut tokens = Vec::new();
+        for (_, mut datagram) in core::mem::take(&mut self.sent).into_iter().filter(|(to, _)| *to == address) {
+            let header = DataHeader::parse(&datagram).unwrap();
+            let (head, body) = datagram.split_at_mut(DATA_HEADER_LEN);
+            let number = PacketNumber(header.number.into());
+            let payload = self.live.keys.open(self.now, MS, number, header.key_phase, head, body).unwrap();
+            tokens.extend(Frames::new(payload).filter_map(|frame| match frame.unwrap() {
+                Frame::PathChallenge(token) => Some(token),
+                _ => None,
+            }));
+        }
+        tokens
+    }
+
+    /// A datagram of full size that only asks about its path, or answers.
+    fn probe(&mut self, from: SocketAddr, frame: Frame<'_>) -> usize {
+        let padding = usize::from(super::BASE_DATAGRAM) - DATA_HEADER_LEN - 9 - 16;
+        self.send(from, &[frame, Frame::Padding(padding)])
+    }
+
+    fn paths(&self) -> Vec<crate::mrt::PathStats> {
+        self.victim.path_stats()
+    }
+}
+
+#[test]
+fn a_way_that_the_peer_shows_gets_three_times_what_came_from_it_however_often_it_is_asked() {
+    let mut villain = Villain::calling(config(1));
+    for round in 0..50_u16 {
+        for port in 1..20 {
+            let asked = villain.probe(elsewhere(port), Frame::PathChallenge([round as u8; 8]));
+            assert_eq!(asked, 1200);
+            villain.drain();
+            let (sent, received) = (villain.sent_to(elsewhere(port)), usize::from(round + 1) * asked);
+            assert!(sent <= 3 * received, "port {port}: {sent} for {received}");
+        }
+        let on_trial = villain.paths().iter().filter(|path| !path.validated).count();
+        assert!((1..=4).contains(&on_trial), "{on_trial}");
+        villain.run_for(Duration::from_millis(u64::from(round) * 9));
+    }
+    assert!(villain.events.iter().all(|event| !matches!(event, Event::PathUp { .. } | Event::Moved { .. })));
+    // When nobody asks any more, it ends.
+    villain.run_for(Duration::from_secs(20));
+    villain.sent.clear();
+    villain.send(EVIL, &[Frame::Ping]);
+    villain.run_for(Duration::from_secs(5));
+    assert_eq!(villain.paths().len(), 1);
+    assert!(villain.sent.iter().all(|(to, _)| *to == EVIL), "and nobody else is asked");
+}
+
+#[test]
+fn of_the_ways_that_a_peer_proves_four_are_kept() {
+    let mut villain = Villain::calling(config(1));
+    for port in 1..40 {
+        villain.probe(elsewhere(port), Frame::PathChallenge([1; 8]));
+        villain.drain();
+        for token in villain.challenges_to(elsewhere(port)) {
+            villain.probe(elsewhere(port), Frame::PathResponse(token));
+        }
+        let proven = villain.paths().iter().filter(|path| path.validated).count();
+        assert_eq!(proven, usize::from(port + 1).min(4), "port {port}");
+        villain.send(EVIL, &[Frame::Ping]);
+        villain.run_for(MS);
+    }
+    assert_eq!(villain.events.iter().filter(|event| matches!(event, Event::PathUp { .. })).count(), 3);
+    // They answer nothing: they are given up, and that is told once for each.
+    for _ in 0..10 {
+        villain.send(EVIL, &[Frame::Ping]);
+        villain.run_for(Duration::from_secs(10));
+    }
+    assert_eq!(villain.events.iter().filter(|event| matches!(event, Event::PathDown { .. })).count(), 3);
+    assert_eq!(villain.paths().len(), 1);
+    assert_eq!(villain.violation(), None);
+}
+
+#[test]
+fn an_answer_that_is_not_full_size_or_comes_from_elsewhere_proves_no_path() {
+    let mut villain = Villain::calling(config(1));
+    villain.probe(elsewhere(1), Frame::PathChallenge([1; 8]));
+    villain.drain();
+    let token = villain.challenges_to(elsewhere(1))[0];
+    villain.send(elsewhere(1), &[Frame::PathResponse(token)]);
+    villain.probe(elsewhere(2), Frame::PathResponse(token));
+    villain.probe(elsewhere(1), Frame::PathResponse([9; 8]));
+    assert_eq!(villain.paths().iter().filter(|path| path.validated).count(), 1);
+    villain.probe(elsewhere(1), Frame::PathResponse(token));
+    assert_eq!(villain.paths().iter().filter(|path| path.validated).count(), 2);
 }
 
 #[test]
@@ -415,7 +513,7 @@ fn a_peer_that_hears_and_never_acknowledges_costs_no_memory_that_grows() {
             break;
         }
     }
-    let held = villain.victim.live.as_ref().map_or(0, |live| live.ledger.len());
+    let held = villain.victim.live.as_ref().map_or(0, |live| live.paths.active.ledger.len());
     assert!(held < 1000 || villain.victim.is_over(), "{held} packets are remembered");
 }
 

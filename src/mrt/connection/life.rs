@@ -2,9 +2,11 @@
 
 use super::closing::{Closing, VIOLATION};
 use super::live::{Entropy, Live, Other};
+use super::paths;
 use super::receive::Verdict;
 use super::setup::{CALLEE_PATIENCE, Repeat, Setup};
-use crate::machine::{Ecn, SocketId, Transmit};
+use super::transmit::Departure;
+use crate::machine::Ecn;
 use crate::mrt::api::{
     ChannelId, Class, CloseReason, Config, ConnectTo, ConnectionHandle, ConnectionStats, Event, ReceiveError, Received,
     SecretId, SendError, SharedSecret,
@@ -13,7 +15,8 @@ use crate::mrt::channel::set::Notice;
 use crate::mrt::crypto::noise::{Handshake, HandshakeFailed};
 use crate::mrt::crypto::parameters::Parameters;
 use crate::mrt::recovery::congestion::Controller;
-use crate::mrt::wire::{Cid, Clear, DataHeader, Pattern};
+use crate::mrt::route::{AddPathError, PathStats, RelayChannel, Route};
+use crate::mrt::wire::{Cid, Clear, DataHeader, Pattern, RelyHeader};
 use crate::time::{Duration, Instant};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -28,15 +31,15 @@ pub(crate) struct Connection {
     initiator: bool,
     local_cid: Cid,
     /// Where the other side is, until there is a path.
-    first_remote: SocketAddr,
+    first_route: Route,
     began: Instant,
     handshake: Option<Duration>,
     setup: Setup,
     pub(super) live: Option<Box<Live>>,
     closing: Option<Closing>,
     over: bool,
-    /// A datagram of the setup that answers one that came.
-    reply_due: bool,
+    /// Where a datagram of the setup is to go that answers one that came from there.
+    reply_due: Option<Route>,
     entropy_seed: [u8; 32],
     /// When those above were last told that the other side's address refuses.
     hinted: Option<Instant>,
@@ -45,7 +48,7 @@ pub(crate) struct Connection {
 
 /// A stranger's request, as far as it could be read.
 pub(crate) struct Request<'a> {
-    pub(crate) from: SocketAddr,
+    pub(crate) from: Route,
     pub(crate) cid: Cid,
     pub(crate) pattern: Pattern,
     pub(crate) noise: &'a [u8],
@@ -61,9 +64,16 @@ pub(crate) struct Birth {
 
 /// Whom to call, and for how long.
 pub(crate) struct Call {
-    pub(crate) remote: SocketAddr,
+    pub(crate) route: Route,
     pub(crate) to: ConnectTo,
     pub(crate) timeout: Duration,
+}
+
+/// Why a connection cannot relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRelay {
+    NotConnected,
+    Relayed,
 }
 
 impl Connection {
@@ -94,7 +104,7 @@ impl Connection {
             cookie: Vec::new(),
             repeat: Repeat::new(now, now + call.timeout),
         };
-        Ok(Self::new(now, birth, true, call.remote, setup))
+        Ok(Self::new(now, birth, true, call.route, setup))
     }
 
     /// The callee's side: reads the caller's first message. `secret_of`: the shared secret with that name, if we know it.
@@ -125,31 +135,31 @@ impl Connection {
         if request.pattern == Pattern::XX {
             let setup = Setup::ExpectThird { handshake: Box::new(handshake), accept, until };
             let mut connection = Self::new(now, birth, false, request.from, setup);
-            connection.reply_due = true;
+            connection.reply_due = Some(request.from);
             return Ok(connection);
         }
         let parameters = Parameters::parse(parameters).map_err(|_| HandshakeFailed)?;
         let setup = Setup::ExpectProof { accept, until };
         let mut connection = Self::new(now, birth, false, request.from, setup);
-        let other = Other { remote: request.from, parameters, secret: secret_id };
+        let other = Other { route: request.from, parameters, secret: secret_id };
         connection.go_live(now, config, handshake, &other)?;
-        connection.reply_due = true;
+        connection.reply_due = Some(request.from);
         Ok(connection)
     }
 
-    fn new(now: Instant, birth: &Birth, initiator: bool, first_remote: SocketAddr, setup: Setup) -> Self {
+    fn new(now: Instant, birth: &Birth, initiator: bool, first_route: Route, setup: Setup) -> Self {
         Self {
             handle: birth.handle,
             initiator,
             local_cid: birth.cid,
-            first_remote,
+            first_route,
             began: now,
             handshake: None,
             setup,
             live: None,
             closing: None,
             over: false,
-            reply_due: false,
+            reply_due: None,
             entropy_seed: birth.entropy_seed,
             hinted: None,
             events: VecDeque::new(),
@@ -160,10 +170,12 @@ impl Connection {
 
     /// The same request came again: our answer was lost. The caller still means it, so our patience begins anew: else a caller that
     /// hears one of the last answers would go on with somebody who has just forgotten it.
-    pub(crate) fn on_repeated_request(&mut self, now: Instant) {
+    ///
+    /// The answer goes to where it came from, which may be another place than before: a NAT stands between, or several ways are tried.
+    pub(crate) fn on_repeated_request(&mut self, now: Instant, from: Route) {
         if let Setup::ExpectThird { until, .. } | Setup::ExpectProof { until, .. } = &mut self.setup {
             *until = now + CALLEE_PATIENCE;
-            self.reply_due = true;
+            self.reply_due = Some(from);
         }
     }
 
@@ -181,22 +193,29 @@ impl Connection {
         }
     }
 
-    /// The second message, or the third.
+    /// The second message, or the third, in a datagram of so many bytes.
     ///
-    /// Wherever it says it comes from: the other side is where the message before it went, for only who read that one there can have
-    /// written this one. Another address has to prove itself, with sealed packets, as at any other time.
-    pub(crate) fn on_accept(&mut self, now: Instant, config: &Config, noise: &[u8]) {
+    /// Wherever it comes from: only who read the message before it can have written this one. But whoever passed it on may have changed
+    /// where it says it comes from. The other side is taken to be where the message before went; another place, from where it may only
+    /// be able to answer, has to prove itself at once, and until then gets no more than three times what came.
+    pub(crate) fn on_accept(&mut self, now: Instant, config: &Config, from: Route, noise: &[u8], bytes: usize) {
         // A message that does not read leaves everything as it was: anyone can send one.
-        let _: Result<(), HandshakeFailed> = self.try_accept(now, config, noise);
+        if self.try_accept(now, config, noise) == Ok(true)
+            && let Some(live) = &mut self.live
+        {
+            live.on_setup_from(now, from, bytes);
+        }
     }
 
-    fn try_accept(&mut self, now: Instant, config: &Config, noise: &[u8]) -> Result<(), HandshakeFailed> {
-        let remote = self.first_remote;
+    /// `true`: it was read.
+    fn try_accept(&mut self, now: Instant, config: &Config, noise: &[u8]) -> Result<bool, HandshakeFailed> {
+        let route = self.first_route;
         match &mut self.setup {
             Setup::ExpectAccept { handshake, secret, .. } => {
                 let (payload, secret) = (handshake.read(noise)?, *secret);
                 let parameters = Parameters::parse(&payload).map_err(|_| HandshakeFailed)?;
-                self.on_second(now, config, &Other { remote, parameters, secret })
+                self.on_second(now, config, &Other { route, parameters, secret })?;
+                Ok(true)
             }
             Setup::ExpectThird { handshake, .. } => {
                 let payload = handshake.read(noise)?;
@@ -204,11 +223,11 @@ impl Connection {
                 let Setup::ExpectThird { handshake, .. } = core::mem::replace(&mut self.setup, Setup::Done) else {
                     return Err(HandshakeFailed);
                 };
-                self.go_live(now, config, *handshake, &Other { remote, parameters, secret: None })?;
+                self.go_live(now, config, *handshake, &Other { route, parameters, secret: None })?;
                 self.on_connected(now);
-                Ok(())
+                Ok(true)
             }
-            Setup::ExpectSealed { .. } | Setup::ExpectProof { .. } | Setup::Done => Ok(()),
+            Setup::ExpectSealed { .. } | Setup::ExpectProof { .. } | Setup::Done => Ok(false),
         }
     }
 
@@ -225,11 +244,11 @@ impl Connection {
             let noise = handshake.write(&ours)?;
             let mut third = Vec::new();
             Clear::Acon { to: other.parameters.cid, from: self.local_cid, noise: &noise }.emit(&mut third);
-            self.setup = Setup::ExpectSealed { third, repeat: Repeat::new(now, repeat.until) };
+            self.setup = Setup::ExpectSealed { third, repeat: Repeat::new(now, repeat.until), also: false };
         }
         self.go_live(now, config, *handshake, other)?;
         if let (Some(sent_at), Some(live)) = (repeat.left_once, &mut self.live) {
-            live.path.rtt.update(now, now.saturating_since(sent_at), Duration::ZERO);
+            live.paths.active.rtt.update(now, now.saturating_since(sent_at), Duration::ZERO);
         }
         self.on_connected(now);
         if let Some(live) = &mut self.live {
@@ -240,14 +259,7 @@ impl Connection {
     }
 
     /// A sealed packet with our id.
-    pub(crate) fn on_data(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        ecn: Ecn,
-        header: DataHeader,
-        datagram: &mut [u8],
-    ) {
+    pub(crate) fn on_data(&mut self, now: Instant, from: Route, ecn: Ecn, header: DataHeader, datagram: &mut [u8]) {
         let Some(live) = &mut self.live else { return };
         if let Some(closing) = &mut self.closing {
             closing.on_packet();
@@ -266,12 +278,7 @@ impl Connection {
             setup @ (Setup::ExpectAccept { .. } | Setup::ExpectThird { .. }) => self.setup = setup,
         }
         match verdict {
-            Verdict::Ignored | Verdict::Taken { moved: false } => {}
-            Verdict::Taken { moved: true } => {
-                if let Some(live) = &self.live {
-                    self.events.push_back(Event::Moved { connection: self.handle, remote: live.path.remote });
-                }
-            }
+            Verdict::Ignored | Verdict::Taken => {}
             Verdict::Closed { code, reason } => {
                 self.collect_notices();
                 self.end(CloseReason::Remote { code, reason });
@@ -285,17 +292,33 @@ impl Connection {
         self.collect_notices();
     }
 
+    /// A RELY packet with our id. Where in the datagram the carried one lies, if it is authentic.
+    pub(crate) fn on_rely(
+        &mut self,
+        now: Instant,
+        from: Route,
+        header: RelyHeader,
+        datagram: &mut [u8],
+    ) -> Option<core::ops::Range<usize>> {
+        if !self.is_established() || from.is_relayed() {
+            return None;
+        }
+        let inner = self.live.as_mut()?.handle_rely(now, from, header, datagram)?;
+        self.collect_notices();
+        Some(inner)
+    }
+
     /// The system says that nobody listens there. Half believed of a connection that is being made: a living one is not harmed by
     /// it, but those above may want to look.
     pub(crate) fn on_unreachable(&mut self, now: Instant, to: SocketAddr) {
         if let Setup::ExpectAccept { repeat, .. } = &mut self.setup
-            && to == self.first_remote
+            && self.first_route.remote() == Some(to)
         {
             repeat.on_unreachable(now);
         }
         match &self.live {
             Some(live)
-                if live.path.remote == to
+                if live.paths.active.route.remote() == Some(to)
                     && self.closing.is_none()
                     && self.hinted.is_none_or(|at| now.saturating_since(at) >= HINT_INTERVAL) =>
             {
@@ -333,24 +356,24 @@ impl Connection {
             self.end(reason);
             return;
         }
-        if let Some(live) = &mut self.live
-            && let Some(reason) = live.handle_timeout(now, config)
-        {
+        let lost = self.live.as_mut().and_then(|live| live.handle_timeout(now, config));
+        self.collect_notices();
+        if let Some(reason) = lost {
             self.end(reason);
         }
     }
 
     // What leaves.
 
-    pub(crate) fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
+    pub(crate) fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Departure> {
         if self.over {
             return None;
         }
         if let (Some(closing), Some(live)) = (&mut self.closing, &mut self.live) {
-            return live.transmit_close(now, closing, buffer);
+            return live.transmit_close(closing, buffer);
         }
-        if let Some(to) = self.transmit_setup(now, buffer) {
-            return Some(Transmit { socket: SocketId::MAIN, to, ecn: Ecn::NotCapable, segment_size: buffer.len() });
+        if let Some(route) = self.transmit_setup(now, buffer) {
+            return Some(Departure { route, ecn: Ecn::NotCapable, segment_size: buffer.len() });
         }
         // A callee's address is not proven before the caller has sealed something: only the answer goes there.
         if matches!(self.setup, Setup::ExpectProof { .. }) {
@@ -359,30 +382,37 @@ impl Connection {
         self.live.as_mut()?.poll_transmit(now, buffer)
     }
 
-    fn transmit_setup(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<SocketAddr> {
+    fn transmit_setup(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Route> {
         match &mut self.setup {
             Setup::ExpectAccept { pattern, noise, cookie, repeat, .. } => {
                 if repeat.next > now {
                     return None;
                 }
                 repeat.on_sent(now);
-                Clear::Rcon { pattern: *pattern, from: self.local_cid, cookie, noise }.emit(buffer);
-                Some(self.first_remote)
+                let relayed = self.first_route.is_relayed();
+                Clear::Rcon { relayed, pattern: *pattern, from: self.local_cid, cookie, noise }.emit(buffer);
+                Some(self.first_route)
             }
-            Setup::ExpectSealed { third, repeat } => {
+            Setup::ExpectSealed { third, repeat, also } => {
+                let live = self.live.as_mut()?;
+                if core::mem::take(also)
+                    && let Some(route) = live.allowed_on_trial(third.len())
+                {
+                    buffer.extend_from_slice(third);
+                    return Some(route);
+                }
                 if repeat.next > now {
                     return None;
                 }
                 repeat.on_sent(now);
+                *also = true;
                 buffer.extend_from_slice(third);
-                Some(self.live.as_ref().map_or(self.first_remote, |live| live.path.remote))
+                Some(live.paths.active.route)
             }
             Setup::ExpectThird { accept, .. } | Setup::ExpectProof { accept, .. } => {
-                if !core::mem::take(&mut self.reply_due) {
-                    return None;
-                }
+                let route = self.reply_due.take()?;
                 buffer.extend_from_slice(accept);
-                Some(self.first_remote)
+                Some(route)
             }
             Setup::Done => None,
         }
@@ -427,6 +457,65 @@ impl Connection {
         }
     }
 
+    pub(crate) fn add_path(&mut self, now: Instant, route: Route) -> Result<(), AddPathError> {
+        if !self.is_established() {
+            return Err(AddPathError::NotConnected);
+        }
+        self.writable().map_err(|_| AddPathError::NotConnected)?.add_path(now, route)
+    }
+
+    pub(crate) fn drop_path(&mut self, now: Instant, route: Route) {
+        if let Ok(live) = self.writable() {
+            live.drop_path(now, route);
+            self.collect_notices();
+        }
+    }
+
+    pub(crate) fn check_paths(&mut self, now: Instant) {
+        if self.is_established()
+            && let Ok(live) = self.writable()
+        {
+            live.check_paths(now);
+        }
+    }
+
+    /// Says whether it had a path that went through there.
+    pub(crate) fn on_relay_gone(&mut self, now: Instant, relay: ConnectionHandle) -> bool {
+        match self.writable() {
+            Ok(live) if live.paths.lead_through(relay) => live.on_relay_gone(now, relay),
+            _ => return false,
+        }
+        self.collect_notices();
+        true
+    }
+
+    /// Appends the packet that carries a datagram for somebody behind the other side, and says which way it goes. `None`: there is no way
+    /// but through somebody else.
+    pub(crate) fn wrap(&mut self, channel: RelayChannel, inner: &[u8], buffer: &mut Vec<u8>) -> Option<Route> {
+        if !self.is_established() {
+            return None;
+        }
+        let live = self.live.as_mut()?;
+        let route = live.direct_path()?.route;
+        let before = buffer.len();
+        live.lane.wrap(live.remote_cid, channel, inner, buffer)?;
+        live.paths.find_mut(route)?.count_sent((buffer.len() - before) as u64);
+        Some(route)
+    }
+
+    /// Whether it can relay: established, and not through somebody else.
+    pub(crate) fn can_relay(&mut self) -> Result<(), NoRelay> {
+        if !self.is_established() {
+            return Err(NoRelay::NotConnected);
+        }
+        let live = self.live.as_mut().ok_or(NoRelay::NotConnected)?;
+        live.direct_path().map(|_| ()).ok_or(NoRelay::Relayed)
+    }
+
+    pub(crate) fn path_stats(&self) -> Vec<PathStats> {
+        self.live.as_ref().map(|live| live.paths.stats()).unwrap_or_default()
+    }
+
     pub(crate) fn close(&mut self, now: Instant, code: u32, reason: &str) {
         if self.closing.is_some() || self.over {
             return;
@@ -437,7 +526,7 @@ impl Connection {
 
     pub(crate) fn stats(&self, now: Instant) -> ConnectionStats {
         let mut stats = ConnectionStats {
-            remote: self.first_remote,
+            route: self.first_route,
             rtt: Duration::ZERO,
             min_rtt: None,
             silent_for: now.saturating_since(self.began),
@@ -451,17 +540,17 @@ impl Connection {
             mtu: super::BASE_DATAGRAM,
         };
         if let Some(live) = &self.live {
-            stats.remote = live.path.remote;
+            stats.route = live.paths.active.route;
             stats.rtt = live.rtt();
-            stats.min_rtt = live.path.rtt.min();
+            stats.min_rtt = live.paths.active.rtt.min();
             stats.silent_for = now.saturating_since(live.last_heard);
             stats.sent_packets = live.counters.sent_packets;
             stats.sent_bytes = live.counters.sent_bytes;
             stats.lost_packets = live.counters.lost_packets;
             stats.delivered_bytes = live.channels.delivered();
-            stats.congestion_window = live.path.congestion.window();
-            stats.in_flight = live.ledger.bytes_in_flight();
-            stats.mtu = live.path.mtu.current();
+            stats.congestion_window = live.paths.active.congestion.window();
+            stats.in_flight = live.in_flight();
+            stats.mtu = live.paths.active.mtu.current();
         }
         stats
     }
@@ -478,6 +567,17 @@ impl Connection {
     /// Whether a stranger's connection has not proven itself.
     pub(crate) const fn is_half_open(&self) -> bool {
         matches!(self.setup, Setup::ExpectThird { .. } | Setup::ExpectProof { .. })
+    }
+
+    /// Whether both sides are proven, and neither has said goodbye.
+    const fn is_established(&self) -> bool {
+        matches!(self.setup, Setup::Done | Setup::ExpectSealed { .. }) && self.live.is_some() && !self.is_closed()
+    }
+
+    /// Whether data goes to that address.
+    pub(crate) fn is_at(&self, address: SocketAddr) -> bool {
+        let route = self.live.as_ref().map_or(self.first_route, |live| live.paths.active.route);
+        route.remote() == Some(address)
     }
 
     /// When its first datagram came or left.
@@ -515,7 +615,7 @@ impl Connection {
         self.handshake = Some(now.saturating_since(self.began));
         self.events.push_back(Event::Connected {
             connection: self.handle,
-            remote: live.path.remote,
+            route: live.paths.active.route,
             key: live.remote_key,
             initiator: self.initiator,
             secret: live.secret,
@@ -526,7 +626,7 @@ impl Connection {
     fn say_goodbye(&mut self, now: Instant, code: u32, reason: &str) {
         match &self.live {
             Some(live) if !matches!(self.setup, Setup::ExpectProof { .. }) => {
-                self.closing = Some(Closing::new(now, live.path.probe_timeout(0), code, reason));
+                self.closing = Some(Closing::new(now, live.paths.active.probe_timeout(0), code, reason));
             }
             // Without keys, or to an address that is not proven, there is nothing to say.
             _ => self.over = true,
@@ -545,6 +645,15 @@ impl Connection {
 
     fn collect_notices(&mut self) {
         let Some(live) = &mut self.live else { return };
+        let connection = self.handle;
+        while let Some(notice) = live.paths.notices.pop_front() {
+            self.events.push_back(match notice {
+                paths::Notice::Up(route, rtt) => Event::PathUp { connection, route, rtt },
+                paths::Notice::Failed(route) => Event::PathFailed { connection, route },
+                paths::Notice::Down(route) => Event::PathDown { connection, route },
+                paths::Notice::Moved(route) => Event::Moved { connection, route },
+            });
+        }
         while let Some(notice) = live.channels.poll_notice() {
             self.events.push_back(match notice {
                 Notice::Readable(channel) => Event::Readable { connection: self.handle, channel },

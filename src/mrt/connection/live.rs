@@ -1,23 +1,22 @@
 //! Everything of a connection that exists once there are keys: a list of parts.
 
 use super::acks::Acks;
-use super::content::Content;
-use super::path::Path;
-use super::probe::PathProbe;
+use super::paths::{Marks, Paths};
 use super::stall::Stall;
 use crate::mrt::api::{Config, PublicKey, SecretId};
 use crate::mrt::channel::set::{Channels, Granted, INITIAL_CHANNEL_WINDOW, INITIAL_CONNECTION_WINDOW, Limits};
 use crate::mrt::crypto::aead::Cipher;
 use crate::mrt::crypto::keys::Keys;
+use crate::mrt::crypto::lane::Lane;
 use crate::mrt::crypto::noise::Outcome;
 use crate::mrt::crypto::parameters::Parameters;
 use crate::mrt::crypto::replay::ReplayWindow;
 use crate::mrt::recovery::congestion::Controller;
-use crate::mrt::recovery::ledger::Ledger;
+use crate::mrt::recovery::numbers::Numbers;
+use crate::mrt::route::Route;
 use crate::mrt::wire::Cid;
 use crate::time::{Duration, Instant};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 /// Path responses that wait to be sent, at most.
 const MAX_RESPONSES: usize = 4;
@@ -35,19 +34,24 @@ pub(super) struct Live {
     pub(super) replay: ReplayWindow,
     pub(super) acks: Acks,
     pub(super) stall: Stall,
-    pub(super) ledger: Ledger<Content>,
-    pub(super) path: Path,
-    pub(super) probe: Option<PathProbe>,
-    /// Challenges to repeat, and where to.
-    pub(super) responses: VecDeque<(SocketAddr, [u8; 8])>,
+    pub(super) paths: Paths,
+    pub(super) marks: Marks,
+    /// Challenges to repeat.
+    pub(super) responses: VecDeque<Response>,
     pub(super) channels: Channels,
-    /// The number of the next packet.
-    pub(super) next_number: u64,
+    /// What is relayed over this connection.
+    pub(super) lane: Lane,
+    /// Whether this side made the connection: it decides where data goes, the other follows.
+    pub(super) initiator: bool,
+    /// Where the newest packet came from that is to be acknowledged: that is where the acknowledgement is wanted.
+    pub(super) acks_to: Route,
+    /// Numbers of the packets that were sent.
+    pub(super) numbers: Numbers,
     /// The next number to be left out, so that a peer which acknowledges what it never got is found out (RFC 9000 §21.4).
     pub(super) next_skip: u64,
     /// Makes unguessable tokens and gaps.
     pub(super) entropy: Entropy,
-    /// Probe timeouts since the last acknowledgement.
+    /// Probe timeouts of the active path since its last acknowledgement.
     pub(super) timeouts: u32,
     /// Of these, those at which the other side had been heard since it was last asked: it lives, and acknowledges nothing.
     pub(super) ignored: u32,
@@ -63,10 +67,19 @@ pub(super) struct Live {
 
 /// What the setup told of the other side.
 pub(super) struct Other {
-    pub(super) remote: SocketAddr,
+    pub(super) route: Route,
     pub(super) parameters: Parameters,
     /// The shared secret it proved to know.
     pub(super) secret: Option<SecretId>,
+}
+
+/// A challenge that is to be repeated.
+pub(super) struct Response {
+    /// Where it came from.
+    pub(super) route: Route,
+    pub(super) token: [u8; 8],
+    /// Bytes of the datagram that it came in: no answer is larger.
+    pub(super) asked_with: usize,
 }
 
 /// What is counted since the connection began.
@@ -108,16 +121,18 @@ impl Live {
             remote_key: outcome.remote,
             secret: other.secret,
             binding: outcome.binding,
+            lane: Lane::new(cipher, &outcome.send, &outcome.receive),
             keys: Keys::new(cipher, outcome.send, outcome.receive, config.key_update_after),
             replay: ReplayWindow::default(),
             acks: Acks::default(),
             stall: Stall::default(),
-            ledger: Ledger::new(),
-            path: Path::new(now, other.remote, config.congestion, max_datagram),
-            probe: None,
+            paths: Paths::new(now, other.route, config.congestion, max_datagram, config.standby_keep_alive),
+            marks: Marks::default(),
             responses: VecDeque::new(),
             channels: Channels::new(initiator, limits, granted),
-            next_number: 0,
+            initiator,
+            acks_to: other.route,
+            numbers: Numbers::default(),
             next_skip: 0,
             entropy,
             timeouts: 0,
@@ -147,25 +162,26 @@ impl Live {
 
     /// Bytes that one channel may hold unacknowledged: what is configured, or two windows' worth if the path is larger.
     pub(super) fn send_capacity(&self) -> usize {
-        let window = usize::try_from(self.path.congestion.window()).unwrap_or(usize::MAX);
+        let window = usize::try_from(self.paths.active.congestion.window()).unwrap_or(usize::MAX);
         self.max_send_buffer.max(window.saturating_mul(2).min(MAX_SEND_BUFFER))
     }
 
     pub(super) const fn rtt(&self) -> Duration {
-        self.path.rtt.smoothed()
+        self.paths.active.rtt.smoothed()
     }
 
-    pub(super) fn on_challenge(&mut self, from: SocketAddr, token: [u8; 8]) {
+    /// The other side asks that its challenge be repeated where it came from.
+    pub(super) fn on_challenge(&mut self, route: Route, token: [u8; 8], asked_with: usize) {
         if self.responses.len() < MAX_RESPONSES {
-            self.responses.push_back((from, token));
+            self.responses.push_back(Response { route, token, asked_with });
         }
     }
 
     /// One number in a few hundred at first, ever more rarely later, is never used.
     pub(super) fn choose_next_skip(&mut self) {
-        let range = self.next_number.max(256);
+        let range = self.numbers.next().max(256);
         let [random, ..] = self.entropy.next();
-        self.next_skip = self.next_number + 1 + range / 2 + range * u64::from(random) / 256;
+        self.next_skip = self.numbers.next() + 1 + range / 2 + range * u64::from(random) / 256;
     }
 }
 

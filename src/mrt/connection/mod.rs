@@ -4,8 +4,7 @@
 //!  life       a connection's life: setup, live, closing, over; what the endpoint calls
 //!    setup    who still has to say what before data may flow
 //!    live     everything that exists once there are keys: a list of parts
-//!      path      where the other side is: round-trip time, congestion, pacing, MTU, ECN
-//!      probe     a new address of the other side that has to prove itself
+//!      paths/    the ways to the other side, what each is like, and those that have to prove themselves
 //!      acks      what arrived and is to be acknowledged
 //!      stall     a stream that stops in the middle, and is asked after
 //!      content   what a sent packet held, for when it is acknowledged or lost
@@ -13,6 +12,7 @@
 //!  verbs over the parts of `live`
 //!    receive  one packet arrived
 //!    transmit what is sent next
+//!    moving   where the other side is, and which way data goes
 //!    timers   when to wake, and for what
 //! ```
 //!
@@ -25,13 +25,14 @@ mod closing;
 mod content;
 mod life;
 mod live;
-mod path;
-mod probe;
+mod moving;
+mod paths;
 mod receive;
 mod setup;
 mod stall;
 mod timers;
 mod transmit;
 
-pub(crate) use life::{Birth, Call, Connection, Request};
-pub(crate) use path::BASE_DATAGRAM;
+pub(crate) use life::{Birth, Call, Connection, NoRelay, Request};
+pub(crate) use paths::BASE_DATAGRAM;
+pub(crate) use transmit::Departure;

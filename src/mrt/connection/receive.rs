@@ -1,16 +1,18 @@
 //! One packet arrived.
 
-use super::content::Item;
+use super::content::{Content, Item};
 use super::live::Live;
-use super::probe::PathProbe;
+use super::moving::Arrival;
+use super::paths::Path;
 use crate::machine::Ecn;
 use crate::mrt::channel::receiving::Refused;
+use crate::mrt::channel::set::Channels;
 use crate::mrt::recovery::congestion::{AckSample, CongestionEvent, Controller};
+use crate::mrt::route::Route;
 use crate::mrt::wire::packet::DATA_HEADER_LEN;
 use crate::mrt::wire::{Ack, DataHeader, Frame, Frames, PacketNumber};
 use crate::time::{Duration, Instant};
 use core::ops::ControlFlow;
-use std::net::SocketAddr;
 
 /// The largest acknowledgement delay that is believed.
 const MAX_DELAY: Duration = Duration::from_secs(10);
@@ -20,8 +22,8 @@ const MAX_DELAY: Duration = Duration::from_secs(10);
 pub(super) enum Verdict {
     /// Not authentic, or seen before. Nothing changed.
     Ignored,
-    /// Taken. The address it came from became the connection's, if `moved`.
-    Taken { moved: bool },
+    /// Taken.
+    Taken,
     /// The other side closed the connection.
     Closed { code: u32, reason: String },
     /// The other side broke the protocol.
@@ -33,7 +35,7 @@ impl Live {
     pub(super) fn handle_packet(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Route,
         ecn: Ecn,
         header: DataHeader,
         datagram: &mut [u8],
@@ -42,9 +44,9 @@ impl Live {
         if !self.replay.is_fresh(number) {
             return Verdict::Ignored;
         }
-        let bytes = datagram.len() as u64;
+        let size = datagram.len();
         let Some((head, body)) = datagram.split_at_mut_checked(DATA_HEADER_LEN) else { return Verdict::Ignored };
-        let timeout = self.path.probe_timeout(0);
+        let timeout = self.paths.active.probe_timeout(0);
         let Some(payload) = self.keys.open(now, timeout.saturating_mul(3), number, header.key_phase, head, body) else {
             return Verdict::Ignored;
         };
@@ -52,36 +54,41 @@ impl Live {
         self.replay.record(number);
         self.last_heard = now;
         let newest = self.acks.largest().is_none_or(|largest| number.0 > largest);
-        self.on_address(now, from, bytes, newest);
-        let mut ack_eliciting = false;
-        let mut moved = false;
+        let mut arrival = Arrival { route: from, size, newest, probing: true, ack_eliciting: false, challenge: None };
         for frame in Frames::new(payload) {
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(malformed) => return Verdict::Violation(malformed.0),
             };
-            ack_eliciting |= frame.is_ack_eliciting();
-            match self.handle_frame(now, from, frame, &mut moved) {
+            arrival.ack_eliciting |= frame.is_ack_eliciting();
+            arrival.probing &= frame.is_probing();
+            match self.handle_frame(now, &mut arrival, frame) {
                 ControlFlow::Continue(Ok(())) => {}
                 // No room for it: as if the packet had been lost on the way. It will come again.
-                ControlFlow::Continue(Err(Refused::NoRoom)) => return Verdict::Taken { moved },
+                ControlFlow::Continue(Err(Refused::NoRoom)) => {
+                    self.on_arrival(now, &arrival);
+                    return Verdict::Taken;
+                }
                 ControlFlow::Continue(Err(Refused::Violation(what))) => return Verdict::Violation(what),
                 ControlFlow::Break((code, reason)) => return Verdict::Closed { code, reason },
             }
         }
-        self.acks.on_received(now, number.0, ack_eliciting, ecn);
-        if ack_eliciting {
+        self.on_arrival(now, &arrival);
+        self.acks.on_received(now, number.0, arrival.ack_eliciting, ecn);
+        if arrival.ack_eliciting {
             self.stall.on_received(now, timeout.saturating_mul(2));
+            if newest {
+                self.acks_to = from;
+            }
         }
-        Verdict::Taken { moved }
+        Verdict::Taken
     }
 
     fn handle_frame(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        arrival: &mut Arrival,
         frame: Frame<'_>,
-        moved: &mut bool,
     ) -> ControlFlow<(u32, String), Result<(), Refused>> {
         let rtt = self.rtt();
         ControlFlow::Continue(match frame {
@@ -102,11 +109,12 @@ impl Live {
                 Ok(())
             }
             Frame::PathChallenge(token) => {
-                self.on_challenge(from, token);
+                // One of a datagram is answered, so that the answer is not larger.
+                arrival.challenge = Some(token);
                 Ok(())
             }
             Frame::PathResponse(token) => {
-                *moved |= self.on_path_response(now, token);
+                self.on_path_response(now, arrival, token);
                 Ok(())
             }
             Frame::Close { code, reason } => return ControlFlow::Break((code, reason.to_owned())),
@@ -114,114 +122,112 @@ impl Live {
     }
 
     fn on_ack(&mut self, now: Instant, ack: &Ack<'_>) -> Result<(), Refused> {
-        let capacity = self.send_capacity();
-        let delay = Duration::from_micros(ack.delay_us).min(MAX_DELAY);
-        let (channels, acks) = (&mut self.channels, &mut self.acks);
-        let report = self
-            .ledger
-            .on_ack(now, ack.ranges(), delay, &mut self.path.rtt, |_, content| {
-                for item in content {
-                    match item {
-                        Item::Ack(largest) => acks.on_ack_acked(largest),
-                        Item::Control(control) => channels.on_control_acked(control),
-                        Item::Data(sent) => channels.on_data_acked(sent, capacity),
-                    }
-                }
-            })
-            .map_err(|_| Refused::Violation("acknowledged what was never sent"))?;
+        let sent = self.numbers.check(ack.ranges());
+        sent.map_err(|_| Refused::Violation("acknowledged what was never sent"))?;
         self.keys.on_acknowledged(ack.largest());
-        if report.ack_eliciting_acked {
+        if self.on_ack_of_path(now, ack, None) {
             self.timeouts = 0;
             self.ignored = 0;
             self.probes_due = 0;
         }
-        let congested = self.path.ecn.on_acked(report.newly_acked, ack.ecn);
-        if let Some(size) = report.mtu_probe_acked {
-            self.path.mtu.on_probe_acked(size);
-            self.path.congestion.on_mtu(self.path.mtu.current());
-        } else if let Some(size) = report.largest_size_acked {
-            self.path.mtu.on_acked(size);
-        }
-        if report.losses_all_spurious {
-            self.path.congestion.on_spurious_loss(now);
-        }
-        if congested && let Some((_, sent_at)) = report.largest_newly_acked {
-            let event = CongestionEvent { now, sent_at, lost_bytes: 0, persistent: false, ecn: true };
-            self.path.congestion.on_congestion(&event);
-        }
-        if let Some(sample) = AckSample::new(now, &report, &self.path.rtt, self.ledger.bytes_in_flight()) {
-            self.path.congestion.on_ack(&sample);
-        }
         self.detect_lost(now);
+        for index in 0..self.paths.standby.len() {
+            let waits = self.paths.standby.get(index).is_some_and(|path| !path.ledger.is_empty());
+            if waits && self.on_ack_of_path(now, ack, Some(index)) {
+                self.ignored = 0;
+            }
+            if waits {
+                self.detect_lost_on(now, index, false);
+            }
+        }
         Ok(())
     }
 
-    /// RFC 9002 §6.1. What was lost goes back to where it came from, to be sent again.
-    pub(super) fn detect_lost(&mut self, now: Instant) {
-        let channels = &mut self.channels;
-        let report = self.ledger.detect_lost(now, &self.path.rtt, |_, content| {
+    /// What an acknowledgement means for what was sent on one path: the active one, or one that stands by. Says whether it covers anything
+    /// that had asked for it.
+    fn on_ack_of_path(&mut self, now: Instant, ack: &Ack<'_>, standby: Option<usize>) -> bool {
+        let capacity = self.send_capacity();
+        let delay = Duration::from_micros(ack.delay_us).min(MAX_DELAY);
+        let (channels, acks) = (&mut self.channels, &mut self.acks);
+        let path = match standby {
+            None => &mut self.paths.active,
+            Some(index) => match self.paths.standby.get_mut(index) {
+                Some(path) => path,
+                None => return false,
+            },
+        };
+        let report = path.ledger.on_ack(now, ack.ranges(), delay, &mut path.rtt, |_, content| {
             for item in content {
-                match *item {
-                    Item::Ack(_) => {}
-                    Item::Control(control) => channels.on_control_lost(control),
-                    Item::Data(sent) => channels.on_data_lost(sent),
+                match item {
+                    Item::Ack(largest) => acks.on_ack_acked(largest),
+                    Item::Control(control) => channels.on_control_acked(control),
+                    Item::Data(sent) => channels.on_data_acked(sent, capacity),
                 }
             }
         });
-        self.counters.lost_packets += report.lost_packets as u64;
-        if let Some(size) = report.mtu_probe_lost {
-            self.path.mtu.on_probe_lost(size);
+        let congested = self.marks.on_acked(&mut path.ecn, report.newly_acked, ack.ecn);
+        if let Some(size) = report.mtu_probe_acked {
+            path.mtu.on_probe_acked(size);
+            path.congestion.on_mtu(path.mtu.current());
+        } else if let Some(size) = report.largest_size_acked {
+            path.mtu.on_acked(size);
         }
-        if let Some(size) = report.largest_size_lost {
-            self.path.mtu.on_lost(size, now);
-            self.path.congestion.on_mtu(self.path.mtu.current());
+        if report.losses_all_spurious {
+            path.congestion.on_spurious_loss(now);
         }
-        if let Some(sent_at) = report.newest_lost_sent_at {
-            self.path.congestion.on_congestion(&CongestionEvent {
-                now,
-                sent_at,
-                lost_bytes: report.lost_bytes,
-                persistent: report.persistent_congestion,
-                ecn: false,
-            });
+        if congested && let Some((_, sent_at)) = report.largest_newly_acked {
+            let event = CongestionEvent { now, sent_at, lost_bytes: 0, persistent: false, ecn: true };
+            path.congestion.on_congestion(&event);
         }
+        if let Some(sample) = AckSample::new(now, &report, &path.rtt, path.ledger.bytes_in_flight()) {
+            path.congestion.on_ack(&sample);
+        }
+        report.ack_eliciting_acked
     }
 
-    /// RFC 9000 §9.3: the newest packet came from elsewhere, so the other side's address seems to have changed. It has to prove it.
-    fn on_address(&mut self, now: Instant, from: SocketAddr, bytes: u64, newest: bool) {
-        if let Some(probe) = self.probe.as_mut().filter(|probe| probe.remote == from) {
-            probe.on_received(bytes);
-            if newest && probe.next.is_none() {
-                probe.next = Some(now);
+    /// RFC 9002 §6.1, on the active path.
+    pub(super) fn detect_lost(&mut self, now: Instant) {
+        self.counters.lost_packets += find_lost(now, &mut self.paths.active, &mut self.channels, false);
+    }
+
+    /// The same on a path that stands by; or `all` that is left there counts as lost.
+    pub(super) fn detect_lost_on(&mut self, now: Instant, standby: usize, all: bool) {
+        if let Some(path) = self.paths.standby.get_mut(standby) {
+            self.counters.lost_packets += find_lost(now, path, &mut self.channels, all);
+        }
+    }
+}
+
+/// Looks for lost packets of one path. What was lost goes back to where it came from, to be sent again. Returns how many there were.
+pub(super) fn find_lost(now: Instant, path: &mut Path, channels: &mut Channels, all: bool) -> u64 {
+    let each = |_: u64, content: &Content| {
+        for item in content {
+            match *item {
+                Item::Ack(_) => {}
+                Item::Control(control) => channels.on_control_lost(control),
+                Item::Data(sent) => channels.on_data_lost(sent),
             }
-        } else if newest && from == self.path.remote {
-            // It is where it was: whatever came from elsewhere was late, or a copy.
-            self.probe = None;
-        } else if newest {
-            let mut probe = PathProbe::new(now, from, self.entropy.next());
-            probe.on_received(bytes);
-            self.probe = Some(probe);
         }
+    };
+    let report = match all {
+        false => path.ledger.detect_lost(now, &path.rtt, each),
+        true => path.ledger.declare_all_lost(now, &path.rtt, each),
+    };
+    if let Some(size) = report.mtu_probe_lost {
+        path.mtu.on_probe_lost(size);
     }
-
-    /// The other side repeated a challenge: it reads what is sent to its new address.
-    fn on_path_response(&mut self, now: Instant, token: [u8; 8]) -> bool {
-        if self.probe.as_ref().is_none_or(|probe| probe.token != token) {
-            return false;
-        }
-        let Some(probe) = self.probe.take() else { return false };
-        let same_host = probe.remote.ip() == self.path.remote.ip();
-        // RFC 9000 §9.4: another port alone is a NAT's doing and the same path; another host is a path nothing is known of.
-        if same_host {
-            self.path.remote = probe.remote;
-        } else {
-            self.path.move_to(now, probe.remote);
-        }
-        // What is in flight went to where nobody may have been any more: that is found out at once, not by the clock of the old path.
-        if self.ledger.has_ack_eliciting_in_flight() {
-            self.timeouts = 0;
-            self.probes_due = 2;
-        }
-        true
+    if let Some(size) = report.largest_size_lost {
+        path.mtu.on_lost(size, now);
+        path.congestion.on_mtu(path.mtu.current());
     }
+    if let Some(sent_at) = report.newest_lost_sent_at {
+        path.congestion.on_congestion(&CongestionEvent {
+            now,
+            sent_at,
+            lost_bytes: report.lost_bytes,
+            persistent: report.persistent_congestion,
+            ecn: false,
+        });
+    }
+    report.lost_packets as u64
 }

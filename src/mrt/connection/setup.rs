@@ -43,7 +43,12 @@ pub(super) enum Setup {
         repeat: Repeat,
     },
     /// Caller of XX: the third message is out, as a datagram.
-    ExpectSealed { third: Vec<u8>, repeat: Repeat },
+    ExpectSealed {
+        third: Vec<u8>,
+        repeat: Repeat,
+        /// It is to leave to where the second message came from, too.
+        also: bool,
+    },
     /// Callee of XX: the second message is out, as a datagram.
     ExpectThird { handshake: Box<Handshake>, accept: Vec<u8>, until: Instant },
     /// Callee of IK: the second message is out, as a datagram, and there are keys.

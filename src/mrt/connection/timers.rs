@@ -25,8 +25,8 @@ pub(super) enum Timer {
     Ack,
     /// When the pacer lets the next packet go.
     Pace,
-    /// When a challenge to a new address is to be repeated.
-    Challenge,
+    /// When a path that carries no data, or is on trial, has something to do.
+    Paths,
     /// When a larger datagram is to be tried again.
     Mtu,
 }
@@ -34,12 +34,13 @@ pub(super) enum Timer {
 impl Live {
     /// Every timer with its time.
     fn timers(&self, config: &Config) -> [(Timer, Option<Instant>); 9] {
-        let loss = self.ledger.loss_deadline();
-        let probe = self
+        let path = &self.paths.active;
+        let loss = path.ledger.loss_deadline();
+        let probe = path
             .ledger
             .last_ack_eliciting_sent_at()
-            .filter(|_| loss.is_none() && self.ledger.has_ack_eliciting_in_flight())
-            .map(|sent_at| sent_at + self.path.probe_timeout(self.timeouts));
+            .filter(|_| loss.is_none() && path.ledger.has_ack_eliciting_in_flight())
+            .map(|sent_at| sent_at + path.probe_timeout(self.timeouts));
         let keep_alive = config.keep_alive.map(|interval| self.last_heard.max(self.last_pinged) + interval);
         [
             (Timer::Idle, Some(self.last_heard + config.idle_timeout)),
@@ -49,8 +50,8 @@ impl Live {
             (Timer::Probe, probe),
             (Timer::Ack, self.acks.due()),
             (Timer::Pace, self.paced_until),
-            (Timer::Challenge, self.probe.as_ref().and_then(|probe| probe.next)),
-            (Timer::Mtu, self.path.mtu.poll_timeout()),
+            (Timer::Paths, self.paths.poll_timeout()),
+            (Timer::Mtu, path.mtu.poll_timeout()),
         ]
     }
 
@@ -78,7 +79,8 @@ impl Live {
                 Timer::Loss => self.detect_lost(now),
                 Timer::Probe => {
                     self.timeouts = self.timeouts.saturating_add(1);
-                    if self.ledger.last_ack_eliciting_sent_at().is_some_and(|sent_at| self.last_heard > sent_at) {
+                    let sent_at = self.paths.active.ledger.last_ack_eliciting_sent_at();
+                    if sent_at.is_some_and(|sent_at| self.last_heard > sent_at) {
                         self.ignored = self.ignored.saturating_add(1);
                     }
                     if self.ignored >= MAX_IGNORED {
@@ -86,10 +88,15 @@ impl Live {
                     }
                     // RFC 9002 §6.2.4: two, so that the loss of one is not one more timeout.
                     self.probes_due = 2;
+                    if !self.paths.standby.is_empty() {
+                        self.ask_standby(now);
+                        self.look_after_paths(now);
+                    }
                 }
                 Timer::Pace => self.paced_until = None,
+                Timer::Paths => self.look_after_paths(now),
                 // These are looked at when the next packet is built.
-                Timer::Ack | Timer::Challenge | Timer::Mtu => {}
+                Timer::Ack | Timer::Mtu => {}
             }
         }
         None

@@ -2,20 +2,29 @@
 
 use super::closing::Closing;
 use super::content::{Content, Item};
-use super::live::Live;
-use crate::machine::{Ecn, MAX_SEGMENTS, MAX_TRANSMIT_BYTES, SocketId, Transmit};
+use super::live::{Live, Response};
+use super::paths::{Path, base_of};
+use crate::machine::{Ecn, MAX_SEGMENTS, MAX_TRANSMIT_BYTES};
 use crate::mrt::recovery::congestion::Controller;
 use crate::mrt::recovery::ledger::SentPacket;
-use crate::mrt::recovery::mtu::FLOOR;
+use crate::mrt::route::Route;
 use crate::mrt::wire::packet::{DATA_HEADER_LEN, TAG_LEN};
 use crate::mrt::wire::{DataHeader, Frame, PacketNumber};
 use crate::time::Instant;
-use std::net::SocketAddr;
 
 /// Probe timeouts in a row after which probes are as small as every path's datagrams may have to be. The path may have begun to swallow
 /// large ones without a word: then no full-size probe ever comes back, and nothing that is smaller shows the difference to a path that
 /// is gone (RFC 8899 §4.4 leaves the black hole's detection to whoever sends). Two in a row are ordinary losses.
 const LARGE_PROBES: u32 = 2;
+
+/// Datagrams that leave one way: the bytes that were appended to the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Departure {
+    pub(crate) route: Route,
+    pub(crate) ecn: Ecn,
+    /// Bytes of every datagram but the last, which may be shorter.
+    pub(crate) segment_size: usize,
+}
 
 /// What the network allows now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,92 +38,147 @@ enum Permit {
 }
 
 impl Live {
-    /// Appends the datagrams that may leave now, all for one address.
-    pub(super) fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        self.transmit_response(now, buffer)
-            .or_else(|| self.transmit_challenge(now, buffer))
+    /// Appends the datagrams that may leave now, all one way.
+    pub(super) fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Departure> {
+        self.transmit_response(buffer)
+            .or_else(|| self.transmit_trial(now, buffer))
+            .or_else(|| self.transmit_question(now, buffer))
+            .or_else(|| self.transmit_ack_elsewhere(now, buffer))
             .or_else(|| self.transmit_mtu_probe(now, buffer))
             .or_else(|| self.transmit_batch(now, buffer))
     }
 
     /// The close, alone in its packet.
-    pub(super) fn transmit_close(
-        &mut self,
-        now: Instant,
-        closing: &mut Closing,
-        buffer: &mut Vec<u8>,
-    ) -> Option<Transmit> {
+    pub(super) fn transmit_close(&mut self, closing: &mut Closing, buffer: &mut Vec<u8>) -> Option<Departure> {
         if !core::mem::take(&mut closing.due) {
             return None;
         }
-        let to = self.path.remote;
-        self.transmit_alone(now, to, buffer, &Frame::Close { code: closing.code, reason: &closing.reason })
+        let route = self.paths.active.route;
+        Some(self.transmit_alone(route, buffer, &Frame::Close { code: closing.code, reason: &closing.reason }, 0))
     }
 
-    fn transmit_response(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        let (to, token) = self.responses.pop_front()?;
-        let transmit = self.transmit_alone(now, to, buffer, &Frame::PathResponse(token))?;
-        if let Some(probe) = self.probe.as_mut().filter(|probe| probe.remote == to) {
-            probe.on_sent(transmit.segment_size as u64);
+    /// RFC 9000 §8.2.2: as large as the challenge's datagram, so that the size is proven both ways, and never larger.
+    fn transmit_response(&mut self, buffer: &mut Vec<u8>) -> Option<Departure> {
+        let Response { route, token, asked_with } = self.responses.pop_front()?;
+        let full = usize::from(base_of(route));
+        let mut size = if asked_with >= full { full } else { 0 };
+        if let Some(trial) = self.paths.trial_mut(route) {
+            if !trial.allows(full as u64) {
+                size = 0;
+            }
+            trial.on_sent(size.max(QUESTION_LEN) as u64);
         }
-        Some(transmit)
+        Some(self.transmit_alone(route, buffer, &Frame::PathResponse(token), size))
     }
 
-    fn transmit_challenge(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        /// Bytes of a challenge's datagram.
-        const CHALLENGE_LEN: u64 = (DATA_HEADER_LEN + 9 + TAG_LEN) as u64;
-        let again = now + self.path.probe_timeout(0);
-        let probe = self.probe.as_mut()?;
-        if probe.next.is_none_or(|next| next > now) {
+    /// A challenge to a way that has to prove itself.
+    fn transmit_trial(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Departure> {
+        if self.paths.trials.is_empty() {
             return None;
         }
-        if !probe.allows(CHALLENGE_LEN) {
-            probe.next = None;
+        let known = self.paths.active.rtt;
+        for trial in &mut self.paths.trials {
+            if trial.next.is_none_or(|next| next > now) || trial.is_over(now) {
+                continue;
+            }
+            let size = usize::from(trial.size()).max(QUESTION_LEN);
+            if !trial.allows(size as u64) {
+                trial.on_not_allowed(now);
+                continue;
+            }
+            let token = self.entropy.next();
+            trial.on_challenged(now, token, size as u64, &known);
+            let route = trial.route;
+            return Some(self.transmit_alone(route, buffer, &Frame::PathChallenge(token), size));
+        }
+        None
+    }
+
+    /// A challenge to a proven path: is it still there?
+    fn transmit_question(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Departure> {
+        let paths = &mut self.paths;
+        let mut all = core::iter::once(&mut paths.active).chain(&mut paths.standby);
+        let route = all.find_map(|path| path.liveness.take_due().then_some(path.route))?;
+        let interval = self.next_interval();
+        let path = self.paths.find_mut(route)?;
+        let token = self.entropy.next();
+        let timeout = path.probe_timeout(path.liveness.missed());
+        path.liveness.on_asked(now, token, timeout, interval);
+        let mtu = usize::from(path.mtu.current().min(base_of(route)));
+        // The other side may not have proven the way that we use: this gives it room to.
+        let size = if route == self.paths.active.route { mtu } else { 0 };
+        Some(self.transmit_alone(route, buffer, &Frame::PathChallenge(token), size))
+    }
+
+    /// The other side sends on a path that stands by: there, an acknowledgement measures the right way and arrives if the active path
+    /// does not carry it.
+    fn transmit_ack_elsewhere(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Departure> {
+        if self.acks.due().is_none_or(|due| due > now) {
             return None;
         }
-        probe.on_challenged(CHALLENGE_LEN, again);
-        let (to, token) = (probe.remote, probe.token);
-        self.transmit_alone(now, to, buffer, &Frame::PathChallenge(token))
+        let index = self.acks_elsewhere()?;
+        let number = self.begin_packet(buffer);
+        let room = usize::from(base_of(self.acks_to)) - TAG_LEN - buffer.len();
+        let largest = self.acks.emit(now, buffer, room);
+        self.acks.on_emitted();
+        let Some(largest) = largest else {
+            buffer.clear();
+            return None;
+        };
+        let mut content = Content::new();
+        content.push(Item::Ack(largest));
+        self.seal_packet(number, buffer, 0);
+        let path = self.paths.standby.get_mut(index)?;
+        self.marks.on_sent(&path.ecn);
+        record(now, number, buffer.len(), path, Sent { ack_eliciting: false, mtu_probe: false, content });
+        Some(Departure { route: path.route, ecn: path.ecn.mark(), segment_size: buffer.len() })
+    }
+
+    /// Where in the paths that stand by the one lies that acknowledgements are wanted on; `None`: the active one.
+    fn acks_elsewhere(&self) -> Option<usize> {
+        if self.acks_to == self.paths.active.route || self.paths.standby.is_empty() {
+            return None;
+        }
+        let index = self.paths.standby_at(self.acks_to)?;
+        self.paths.standby.get(index).filter(|path| path.liveness.is_alive() && !path.liveness.is_suspect())?;
+        Some(index)
     }
 
     /// RFC 8899: a packet of nothing but padding, to see whether one of its size gets through.
-    fn transmit_mtu_probe(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        if !self.path.rtt.has_sample() {
+    fn transmit_mtu_probe(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Departure> {
+        if !self.paths.active.rtt.has_sample() {
             return None;
         }
-        let size = self.path.mtu.poll_probe(now)?;
+        let size = self.paths.active.mtu.poll_probe(now)?;
         let number = self.begin_packet(buffer);
         Frame::Ping.emit(buffer);
         let padding = usize::from(size).saturating_sub(buffer.len() + TAG_LEN);
         Frame::Padding(padding).emit(buffer);
         self.end_packet(now, number, buffer, 0, Sent { ack_eliciting: true, mtu_probe: true, content: Content::new() });
-        Some(Transmit {
-            socket: SocketId::MAIN,
-            to: self.path.remote,
-            ecn: Ecn::NotCapable,
-            segment_size: usize::from(size),
-        })
+        Some(Departure { route: self.paths.active.route, ecn: Ecn::NotCapable, segment_size: usize::from(size) })
     }
 
     /// As many full packets as one system call takes, and the window and the pacer allow.
-    fn transmit_batch(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
+    fn transmit_batch(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Departure> {
         let small_probes = self.probes_due > 0 && self.timeouts > LARGE_PROBES;
-        let mtu = usize::from(if small_probes { self.path.mtu.current().min(FLOOR) } else { self.path.mtu.current() });
+        let (mtu, floor) = (self.paths.active.mtu.current(), self.paths.active.mtu.floor());
+        let mtu = usize::from(if small_probes { mtu.min(floor) } else { mtu });
+        let wrapping = self.paths.active.wrapping();
         self.paced_until = None;
         let mut budget = None;
         let mut segment_size = 0;
-        for _ in 0..MAX_SEGMENTS {
+        for segment in 0..MAX_SEGMENTS {
             let start = buffer.len();
-            if start + mtu > MAX_TRANSMIT_BYTES || (small_probes && self.probes_due == 0) {
+            if start + mtu + (segment + 1) * wrapping > MAX_TRANSMIT_BYTES || (small_probes && self.probes_due == 0) {
                 break;
             }
             let permit = self.permit(now, mtu as u64, &mut budget);
             if !self.build_packet(now, permit, mtu, buffer) {
                 // More could have left and there was nothing, or no credit for it: the window says nothing about the path.
-                let window = self.path.congestion.window();
-                let room = self.ledger.bytes_in_flight().saturating_add(mtu as u64) <= window;
+                let path = &mut self.paths.active;
+                let room = path.ledger.bytes_in_flight().saturating_add(mtu as u64) <= path.congestion.window();
                 if room && (permit == Permit::All || !self.channels.has_pending()) {
-                    self.ledger.on_app_limited();
+                    path.ledger.on_app_limited();
                 }
                 break;
             }
@@ -130,10 +194,9 @@ impl Live {
                 break;
             }
         }
-        (segment_size > 0).then(|| Transmit {
-            socket: SocketId::MAIN,
-            to: self.path.remote,
-            ecn: self.path.ecn.mark(),
+        (segment_size > 0).then(|| Departure {
+            route: self.paths.active.route,
+            ecn: self.paths.active.ecn.mark(),
             segment_size,
         })
     }
@@ -146,14 +209,15 @@ impl Live {
         if !self.channels.has_pending() {
             return Permit::Acks;
         }
-        if self.ledger.bytes_in_flight().saturating_add(size) > self.path.congestion.window() {
+        let path = &mut self.paths.active;
+        if path.ledger.bytes_in_flight().saturating_add(size) > path.congestion.window() {
             return Permit::Acks;
         }
         let left = match *budget {
             Some(left) => left,
             None => {
-                let (rate, window) = (self.path.pacing_rate(), self.path.congestion.window());
-                match self.path.pacer.can_send(now, rate, window, self.path.mtu.current()) {
+                let (rate, window) = (path.pacing_rate(), path.congestion.window());
+                match path.pacer.can_send(now, rate, window, path.mtu.current()) {
                     Ok(allowed) => *budget.insert(allowed),
                     Err(when) => {
                         self.paced_until = Some(when);
@@ -167,7 +231,8 @@ impl Live {
 
     /// Appends one packet, if there is reason to. Acknowledgements first, then control frames, then data by urgency.
     fn build_packet(&mut self, now: Instant, permit: Permit, mtu: usize, buffer: &mut Vec<u8>) -> bool {
-        let ack_due = self.acks.due().is_some_and(|due| due <= now);
+        let acks_here = self.acks_elsewhere().is_none();
+        let ack_due = acks_here && self.acks.due().is_some_and(|due| due <= now);
         if permit == Permit::Acks && !ack_due {
             return false;
         }
@@ -179,7 +244,8 @@ impl Live {
         let body = buffer.len();
         let limit = start + mtu - TAG_LEN;
         let mut content = Content::new();
-        if self.acks.has_news()
+        if acks_here
+            && self.acks.has_news()
             && let Some(largest) = self.acks.emit(now, buffer, limit - body)
         {
             content.push(Item::Ack(largest));
@@ -215,7 +281,7 @@ impl Live {
             return;
         }
         let channels = &mut self.channels;
-        for (_, content) in self.ledger.oldest_unacked(1) {
+        for (_, content) in self.paths.active.ledger.oldest_unacked(1) {
             for item in content {
                 match *item {
                     Item::Ack(_) => {}
@@ -226,64 +292,71 @@ impl Live {
         }
     }
 
-    fn transmit_alone(
-        &mut self,
-        now: Instant,
-        to: SocketAddr,
-        buffer: &mut Vec<u8>,
-        frame: &Frame<'_>,
-    ) -> Option<Transmit> {
+    /// A packet of one frame, padded to `size` bytes if it is shorter. It is not remembered: lost ones are repeated by their own clocks.
+    fn transmit_alone(&mut self, route: Route, buffer: &mut Vec<u8>, frame: &Frame<'_>, size: usize) -> Departure {
         let number = self.begin_packet(buffer);
         frame.emit(buffer);
-        // Not part of what is in flight: lost ones are repeated by their own clocks.
-        self.end_packet(
-            now,
-            number,
-            buffer,
-            0,
-            Sent { ack_eliciting: false, mtu_probe: false, content: Content::new() },
-        );
-        Some(Transmit { socket: SocketId::MAIN, to, ecn: Ecn::NotCapable, segment_size: buffer.len() })
+        match size.saturating_sub(buffer.len() + TAG_LEN) {
+            0 => {}
+            padding => Frame::Padding(padding).emit(buffer),
+        }
+        self.seal_packet(number, buffer, 0);
+        if let Some(path) = self.paths.find_mut(route) {
+            path.count_sent(buffer.len() as u64);
+        }
+        Departure { route, ecn: Ecn::NotCapable, segment_size: buffer.len() }
     }
 
     fn begin_packet(&mut self, buffer: &mut Vec<u8>) -> PacketNumber {
-        if self.next_number == self.next_skip {
-            self.ledger.skip(self.next_number);
-            self.next_number += 1;
+        if self.numbers.next() == self.next_skip {
+            self.numbers.skip();
             self.choose_next_skip();
         }
-        let number = PacketNumber(self.next_number);
+        let number = PacketNumber(self.numbers.next());
         let key_phase = self.keys.phase_for(number);
         DataHeader { key_phase, to: self.remote_cid, number: number.truncate() }.emit(buffer);
         number
     }
 
-    /// Seals the packet that began at `start` of `buffer`, and remembers it.
-    fn end_packet(&mut self, now: Instant, number: PacketNumber, buffer: &mut Vec<u8>, start: usize, sent: Sent) {
+    /// Seals the packet that began at `start` of `buffer`.
+    fn seal_packet(&mut self, number: PacketNumber, buffer: &mut Vec<u8>, start: usize) {
         let (head, body) = buffer.split_at_mut(start).1.split_at_mut(DATA_HEADER_LEN);
         let tag = self.keys.seal(number, head, body);
         buffer.extend_from_slice(&tag);
-        let bytes = buffer.len() - start;
-        self.next_number = number.0 + 1;
+        self.numbers.on_sent();
         self.counters.sent_packets += 1;
-        self.counters.sent_bytes += bytes as u64;
-        self.path.ecn.on_sent();
-        if sent.ack_eliciting {
-            self.path.congestion.on_sent(now, bytes as u64, self.ledger.bytes_in_flight());
-            self.path.pacer.on_sent(bytes as u64);
-        }
-        self.ledger.on_sent(
-            number.0,
-            SentPacket {
-                sent_at: now,
-                bytes: u16::try_from(bytes).unwrap_or(u16::MAX),
-                ack_eliciting: sent.ack_eliciting,
-                in_flight: sent.ack_eliciting,
-                mtu_probe: sent.mtu_probe,
-                content: sent.content,
-            },
-        );
+        self.counters.sent_bytes += (buffer.len() - start) as u64;
     }
+
+    /// Seals the packet that began at `start` of `buffer`, for the active path, and remembers it.
+    fn end_packet(&mut self, now: Instant, number: PacketNumber, buffer: &mut Vec<u8>, start: usize, sent: Sent) {
+        self.seal_packet(number, buffer, start);
+        self.marks.on_sent(&self.paths.active.ecn);
+        record(now, number, buffer.len() - start, &mut self.paths.active, sent);
+    }
+}
+
+/// Bytes of a challenge or a response alone.
+const QUESTION_LEN: usize = DATA_HEADER_LEN + 9 + TAG_LEN;
+
+/// A packet left on that path.
+fn record(now: Instant, number: PacketNumber, bytes: usize, path: &mut Path, sent: Sent) {
+    path.count_sent(bytes as u64);
+    if sent.ack_eliciting {
+        path.congestion.on_sent(now, bytes as u64, path.ledger.bytes_in_flight());
+        path.pacer.on_sent(bytes as u64);
+    }
+    path.ledger.on_sent(
+        number.0,
+        SentPacket {
+            sent_at: now,
+            bytes: u16::try_from(bytes).unwrap_or(u16::MAX),
+            ack_eliciting: sent.ack_eliciting,
+            in_flight: sent.ack_eliciting,
+            mtu_probe: sent.mtu_probe,
+            content: sent.content,
+        },
+    );
 }
 
 /// What is to be remembered of a packet.

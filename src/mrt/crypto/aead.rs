@@ -40,6 +40,11 @@ impl Secret {
     pub(crate) fn next(&self) -> Self {
         Self(blake3::derive_key("anjer mrt 1 next key phase", &self.0))
     }
+
+    /// The secret for what is relayed over the connection.
+    pub(crate) fn for_relaying(&self) -> Self {
+        Self(blake3::derive_key("anjer mrt 1 relay", &self.0))
+    }
 }
 
 /// Seals or opens the packets of one direction in one key phase.

@@ -1,20 +1,22 @@
 //! The endpoint: a value with the verbs of the transport.
 
 use super::schedule::Schedule;
-use crate::machine::{Datagram, Machine, SocketId, Transmit};
+use crate::machine::{Datagram, Machine, Transmit};
 use crate::mrt::api::{
     ChannelId, Class, Config, ConnectError, ConnectTo, ConnectionHandle, ConnectionStats, Event, PublicKey,
     ReceiveError, Received, SecretId, SendError, SharedSecret,
 };
-use crate::mrt::connection::{Birth, Call, Connection};
+use crate::mrt::connection::{Birth, Call, Connection, NoRelay};
 use crate::mrt::crypto::cookie::CookieJar;
+use crate::mrt::relay::Relay;
+use crate::mrt::route::Route;
 use crate::mrt::wire::{Cid, Clear};
 use crate::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 /// Datagrams outside of any connection that wait to be sent, at most.
 const MAX_OUTGOING: usize = 256;
@@ -81,15 +83,23 @@ pub struct Endpoint {
     pub(super) half_open: BTreeSet<ConnectionHandle>,
     /// Requests of the present second that could not be read, and when it began.
     pub(super) unreadable: (Instant, usize),
-    pub(super) outgoing: VecDeque<(SocketAddr, Vec<u8>)>,
+    pub(super) outgoing: VecDeque<(Route, Vec<u8>)>,
+    pub(super) relay: Relay,
+    /// What is passed on and what is our own take turns.
+    passing_first: bool,
+    /// Connections that relayed for us, and are over.
+    relays_gone: Vec<ConnectionHandle>,
+    /// Where datagrams lie while they are wrapped.
+    pub(super) bare: Vec<u8>,
     pub(super) schedule: Schedule,
     pub(super) events: VecDeque<Event>,
     next_handle: u64,
 }
 
-/// What makes a request the same when it comes again: its sender's address and id, and what it says. Without the last, whoever sees one
-/// could send another in its name, and the genuine one would count as a repetition.
-pub(super) type RequestId = (SocketAddr, Cid, [u8; 32]);
+/// What makes a request the same when it comes again: its sender's id, and what it says. Without the last, whoever sees one could send
+/// another in its name, and the genuine one would count as a repetition. Where it comes from makes no difference: behind some NATs that
+/// changes from one to the next.
+pub(super) type RequestId = (Cid, [u8; 32]);
 
 /// A connection and the names it is known by.
 pub(super) struct Entry {
@@ -106,6 +116,7 @@ impl Endpoint {
         let mut random = StdRng::from_seed(seed);
         let mut cookie_key = [0; 32];
         random.fill_bytes(&mut cookie_key);
+        let relay = Relay::new(config.relay_rate);
         Self {
             config,
             random,
@@ -118,6 +129,10 @@ impl Endpoint {
             half_open: BTreeSet::new(),
             unreadable: (Instant::ZERO, 0),
             outgoing: VecDeque::new(),
+            relay,
+            passing_first: false,
+            relays_gone: Vec::new(),
+            bare: Vec::new(),
             schedule: Schedule::default(),
             events: VecDeque::new(),
             next_handle: 0,
@@ -129,16 +144,17 @@ impl Endpoint {
         self.config.static_key.public()
     }
 
-    /// Starts a connection, which ends in [`Event::Connected`], or in [`Event::Lost`] after `timeout` at the latest.
+    /// Starts a connection, which ends in [`Event::Connected`], or in [`Event::Lost`] after `timeout` at the latest. An address alone is
+    /// one that the main socket sends to; a relay channel is [opened](Self::relay_open).
     pub fn connect(
         &mut self,
         now: Instant,
-        remote: SocketAddr,
+        route: impl Into<Route>,
         to: ConnectTo,
         timeout: Duration,
     ) -> Result<ConnectionHandle, ConnectError> {
-        let ip = remote.ip();
-        if remote.port() == 0 || ip.is_unspecified() || ip.is_multicast() || ip == Ipv4Addr::BROADCAST {
+        let route = route.into();
+        if !route.is_plausible() {
             return Err(ConnectError::BadAddress);
         }
         if self.connections.len() >= self.config.max_connections {
@@ -151,9 +167,16 @@ impl Endpoint {
             ConnectTo::Unknown | ConnectTo::Known(_) | ConnectTo::Invited { .. } => {}
         }
         let birth = self.draw();
-        let connection = Connection::connect(now, &self.config, &birth, &Call { remote, to, timeout })
+        self.can_go(birth.handle, route).map_err(|why| match why {
+            NoRelay::NotConnected => ConnectError::NoSuchRelay,
+            NoRelay::Relayed => ConnectError::RelayedTwice,
+        })?;
+        let connection = Connection::connect(now, &self.config, &birth, &Call { route, to, timeout })
             // Only a key that is no point on the curve fails here.
             .map_err(|_| ConnectError::BadAddress)?;
+        if let Route::Relayed { by, channel } = route {
+            self.relay.open((by, channel)).map_err(|_| ConnectError::TooMany)?;
+        }
         self.insert(birth.handle, Entry { connection, cid: birth.cid, request: None, half_open: false });
         Ok(birth.handle)
     }
@@ -252,11 +275,17 @@ impl Endpoint {
         Some(entry.connection.stats(now))
     }
 
+    /// Connections that say nothing are kept alive so often from here on: as often as the NAT in front of us needs it.
+    pub fn set_keep_alive(&mut self, interval: Duration) {
+        self.config.keep_alive = Some(interval);
+        self.config.standby_keep_alive = self.config.standby_keep_alive.min(interval);
+    }
+
     /// Sends a few bytes there, so that our NAT lets answers in.
     pub fn punch(&mut self, to: SocketAddr) {
         let mut tag = [0; 16];
         self.random.fill_bytes(&mut tag);
-        self.reply(to, &Clear::Pnch { tag });
+        self.reply(to.into(), &Clear::Pnch { tag });
     }
 
     /// What happened next.
@@ -319,7 +348,7 @@ impl Endpoint {
     }
 
     /// A datagram outside of any connection. Dropped when too many wait: it was an answer to something that can be repeated.
-    pub(super) fn reply(&mut self, to: SocketAddr, packet: &Clear<'_>) {
+    pub(super) fn reply(&mut self, to: Route, packet: &Clear<'_>) {
         if self.outgoing.len() < MAX_OUTGOING {
             let mut datagram = Vec::with_capacity(packet.len());
             packet.emit(&mut datagram);
@@ -335,6 +364,21 @@ impl Endpoint {
         }
         self.half_open.remove(&handle);
         self.schedule.forget(handle);
+        if self.relay.forget(handle) {
+            self.relays_gone.push(handle);
+        }
+    }
+
+    /// Connections that went through one that is over look for another way.
+    fn mourn_relays(&mut self, now: Instant) {
+        while let Some(relay) = self.relays_gone.pop() {
+            let all = self.connections.iter_mut();
+            let affected =
+                all.filter_map(|(handle, entry)| entry.connection.on_relay_gone(now, relay).then_some(*handle));
+            for handle in affected.collect::<Vec<_>>() {
+                self.touched(handle);
+            }
+        }
     }
 }
 
@@ -347,7 +391,7 @@ impl Machine for Endpoint {
         let affected: Vec<ConnectionHandle> = self
             .connections
             .iter()
-            .filter(|(_, entry)| entry.connection.stats(now).remote == to)
+            .filter(|(_, entry)| entry.connection.is_at(to))
             .map(|(handle, _)| *handle)
             .collect();
         for handle in affected {
@@ -368,31 +412,38 @@ impl Machine for Endpoint {
     }
 
     fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        if let Some((to, datagram)) = self.outgoing.pop_front() {
-            buffer.extend_from_slice(&datagram);
-            return Some(Transmit {
-                socket: SocketId::MAIN,
-                to,
-                ecn: crate::machine::Ecn::NotCapable,
-                segment_size: datagram.len(),
-            });
+        if let Some(transmit) = self.transmit_reply(buffer) {
+            return Some(transmit);
+        }
+        if !self.relays_gone.is_empty() {
+            self.mourn_relays(now);
+        }
+        self.passing_first = !self.passing_first;
+        if self.passing_first
+            && let Some(transmit) = self.transmit_passing(now, buffer)
+        {
+            return Some(transmit);
         }
         while let Some(handle) = self.schedule.current() {
             let Some(entry) = self.connections.get_mut(&handle) else {
                 self.schedule.rest(handle, None);
                 continue;
             };
-            if let Some(transmit) = entry.connection.poll_transmit(now, buffer) {
+            if let Some(departure) = entry.connection.poll_transmit(now, buffer) {
                 self.schedule.next();
-                return Some(transmit);
+                if let Some(transmit) = self.dispatch(departure, buffer) {
+                    return Some(transmit);
+                }
+                buffer.clear();
+                continue;
             }
             let alarm = entry.connection.poll_timeout(&self.config);
             self.schedule.rest(handle, alarm);
         }
-        None
+        self.transmit_passing(now, buffer)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.schedule.first_alarm()
+        self.schedule.first_alarm().into_iter().chain(self.relay.poll_timeout()).min()
     }
 }

@@ -3,11 +3,11 @@
 //! Nothing is answered that is damaged, unknown, or not a request; a request of 1200 bytes gets one answer of fewer.
 
 use super::endpoint::{Endpoint, Entry, RequestId};
-use crate::machine::Datagram;
+use crate::machine::{Datagram, Ecn};
 use crate::mrt::connection::{Connection, Request};
+use crate::mrt::route::Route;
 use crate::mrt::wire::{Clear, DataHeader, PacketKind, Pattern};
 use crate::time::{Duration, Instant};
-use std::net::SocketAddr;
 
 /// How many times `max_half_open` strangers may be half-open at once, even with a cookie.
 const HALF_OPEN_WITH_COOKIE: usize = 8;
@@ -17,7 +17,15 @@ const HALF_OPEN_UNDISTURBED: Duration = Duration::from_secs(1);
 
 impl Endpoint {
     pub(super) fn take_in(&mut self, now: Instant, datagram: Datagram<'_>) {
-        let Datagram { from, ecn, contents, .. } = datagram;
+        let route = Route::Udp { socket: datagram.socket, remote: datagram.from };
+        match datagram.contents.first().copied().and_then(PacketKind::of) {
+            Some(PacketKind::Rely) => self.take_in_relayed(now, datagram, route),
+            _ => self.take_in_on(now, route, datagram.ecn, datagram.contents),
+        }
+    }
+
+    /// A datagram that came this way, its wrapping taken off. One that is wrapped again is nobody's.
+    pub(super) fn take_in_on(&mut self, now: Instant, from: Route, ecn: Ecn, contents: &mut [u8]) {
         match contents.first().copied().and_then(PacketKind::of) {
             Some(PacketKind::Data) => {
                 let Ok(header) = DataHeader::parse(contents) else { return };
@@ -28,17 +36,20 @@ impl Endpoint {
             }
             Some(PacketKind::Rcon | PacketKind::Rtry | PacketKind::Acon | PacketKind::Pnch) => {
                 if let Ok(packet) = Clear::parse(contents) {
-                    self.take_in_clear(now, from, &packet);
+                    self.take_in_clear(now, from, &packet, contents.len());
                 }
             }
             Some(PacketKind::Rely) | None => {}
         }
     }
 
-    fn take_in_clear(&mut self, now: Instant, from: SocketAddr, packet: &Clear<'_>) {
+    fn take_in_clear(&mut self, now: Instant, from: Route, packet: &Clear<'_>, bytes: usize) {
         match *packet {
-            Clear::Rcon { pattern, from: cid, cookie, noise } => {
-                self.on_request(now, &Request { from, cid, pattern, noise }, cookie);
+            Clear::Rcon { relayed, pattern, from: cid, cookie, noise } => {
+                // The size of the other kind would be less than a path has to carry, or more than it does.
+                if relayed == from.is_relayed() {
+                    self.on_request(now, &Request { from, cid, pattern, noise }, cookie);
+                }
             }
             Clear::Rtry { to, cookie } => {
                 let Some(handle) = self.by_cid.get(&to).copied() else { return };
@@ -50,7 +61,7 @@ impl Endpoint {
             Clear::Acon { to, noise, .. } => {
                 let Some(handle) = self.by_cid.get(&to).copied() else { return };
                 if let Some(entry) = self.connections.get_mut(&handle) {
-                    entry.connection.on_accept(now, &self.config, noise);
+                    entry.connection.on_accept(now, &self.config, from, noise, bytes);
                 }
                 self.touched(handle);
             }
@@ -60,10 +71,10 @@ impl Endpoint {
     }
 
     fn on_request(&mut self, now: Instant, request: &Request<'_>, cookie: &[u8]) {
-        let id = (request.from, request.cid, *blake3::hash(request.noise).as_bytes());
+        let id = (request.cid, *blake3::hash(request.noise).as_bytes());
         if let Some(handle) = self.by_request.get(&id).copied() {
             if let Some(entry) = self.entry_mut(handle) {
-                entry.connection.on_repeated_request(now);
+                entry.connection.on_repeated_request(now, request.from);
                 self.touched(handle);
             }
             return;

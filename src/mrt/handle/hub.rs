@@ -83,8 +83,11 @@ impl Hub {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Connected { connection, remote, key, initiator, .. } => {
-                self.on_connected(connection, remote, key, initiator);
+            Event::Connected { connection, route, key, initiator, .. } => {
+                // Nobody asks for a relayed one here.
+                if let Some(remote) = route.remote() {
+                    self.on_connected(connection, remote, key, initiator);
+                }
             }
             Event::Readable { connection, channel } => {
                 if let Some(line) = self.lines.get_mut(&connection) {
@@ -105,7 +108,11 @@ impl Hub {
                     line.end(&Ended(reason));
                 }
             }
-            Event::Moved { .. } | Event::Unreachable { .. } => {}
+            Event::Moved { .. }
+            | Event::PathUp { .. }
+            | Event::PathFailed { .. }
+            | Event::PathDown { .. }
+            | Event::Unreachable { .. } => {}
         }
     }
 

@@ -29,10 +29,6 @@ pub const MAX_ACK_ONLY: usize = 256;
 /// Lost packets that are kept to recognise them if they arrive after all; the oldest go first.
 pub const MAX_LOST: usize = 4096;
 
-/// Deliberately skipped numbers that are remembered. One is enough to catch a peer that acknowledges what it has not received;
-/// eight let the caller skip often.
-pub const MAX_SKIPPED: usize = 8;
-
 /// A packet as it left. `C` is what it contained: whatever is needed to send it again.
 #[derive(Clone, Debug)]
 pub struct SentPacket<C> {
@@ -50,22 +46,15 @@ pub struct SentPacket<C> {
     pub content: C,
 }
 
-/// The peer acknowledged a packet that was never sent: it lies about what it received (RFC 9000 §13.1, §21.4). The connection is
-/// to be closed; the ledger may have taken in part of the ACK.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("packet {0} was acknowledged but never sent")]
-pub struct AckOfUnsent(pub u64);
-
 /// What was sent on a path and is not settled.
 #[derive(Clone, Debug)]
 pub struct Ledger<C> {
     entries: VecDeque<Entry<C>>,
     /// Everything below this place is lost or settled, everything outstanding is at or above it.
     first_outstanding: usize,
-    /// Numbers from here on were never sent.
+    /// Numbers from here on were never sent here.
     next_number: u64,
     largest_acked: Option<u64>,
-    skipped: VecDeque<u64>,
     bytes_in_flight: u64,
     ack_eliciting_in_flight: usize,
     last_ack_eliciting_sent_at: Option<Instant>,
@@ -117,7 +106,6 @@ impl<C> Ledger<C> {
             first_outstanding: 0,
             next_number: 0,
             largest_acked: None,
-            skipped: VecDeque::new(),
             bytes_in_flight: 0,
             ack_eliciting_in_flight: 0,
             last_ack_eliciting_sent_at: None,
@@ -155,23 +143,13 @@ impl<C> Ledger<C> {
         self.entries.push_back(Entry { number, sent_at, bytes, ack_eliciting, in_flight, mtu_probe, snapshot, state });
     }
 
-    /// `number` is deliberately never sent: an ACK of it is [`AckOfUnsent`], so that a peer cannot acknowledge blindly
-    /// (RFC 9000 §21.4).
-    pub fn skip(&mut self, number: u64) {
-        debug_assert!(number >= self.next_number, "packet numbers rise");
-        self.next_number = self.next_number.max(number.saturating_add(1));
-        if self.skipped.len() >= MAX_SKIPPED {
-            self.skipped.pop_front();
-        }
-        self.skipped.push_back(number);
-    }
-
     /// There is nothing to send although window and pacer would let it: rate samples are low until what is out now arrived.
     pub fn on_app_limited(&mut self) {
         self.delivery.on_app_limited(self.bytes_in_flight);
     }
 
-    /// An ACK arrived, with its ranges from the highest down. `each` is given every packet that it newly acknowledges, late ones
+    /// An ACK arrived, with its ranges from the highest down; numbers that were not sent on this path are none of its business
+    /// ([`Numbers`](super::Numbers) has checked them). `each` is given every packet that it newly acknowledges, late ones
     /// (declared lost before) included. Call [`detect_lost`](Self::detect_lost) next.
     pub fn on_ack(
         &mut self,
@@ -180,7 +158,7 @@ impl<C> Ledger<C> {
         ack_delay: Duration,
         rtt: &mut Rtt,
         mut each: impl FnMut(u64, C),
-    ) -> Result<AckReport, AckOfUnsent> {
+    ) -> AckReport {
         let mut ack = Ack {
             now,
             report: AckReport { in_flight_before: self.bytes_in_flight, ..AckReport::default() },
@@ -194,12 +172,6 @@ impl<C> Ledger<C> {
             let (start, end) = range.into_inner();
             if start > end {
                 continue;
-            }
-            if end >= self.next_number {
-                return Err(AckOfUnsent(end));
-            }
-            if let Some(number) = self.skipped.iter().find(|number| (start..=end).contains(*number)) {
-                return Err(AckOfUnsent(*number));
             }
             largest_in_frame = largest_in_frame.max(Some(end));
             let Some(highest_below) = walked_from.checked_sub(1) else { break };
@@ -233,15 +205,33 @@ impl<C> Ledger<C> {
         report.round_start = finished.round_start;
         report.round = finished.round;
         self.forget_settled(now);
-        Ok(report)
+        report
     }
 
     /// Looks for lost packets: after every ACK, and when [`loss_deadline`](Self::loss_deadline) has come. `each` is given every
     /// packet that counts as lost from now on, MTU probes too.
-    pub fn detect_lost(&mut self, now: Instant, rtt: &Rtt, mut each: impl FnMut(u64, &C)) -> LossReport {
-        let mut report = LossReport::default();
+    pub fn detect_lost(&mut self, now: Instant, rtt: &Rtt, each: impl FnMut(u64, &C)) -> LossReport {
         self.loss_deadline = None;
-        let Some(largest_acked) = self.largest_acked else { return report };
+        let Some(largest_acked) = self.largest_acked else { return LossReport::default() };
+        self.search_lost(now, rtt, Some(largest_acked), each)
+    }
+
+    /// Nothing asks after this path any more, or nobody answers: everything that is outstanding counts as lost, and is remembered like
+    /// other lost packets.
+    pub fn declare_all_lost(&mut self, now: Instant, rtt: &Rtt, each: impl FnMut(u64, &C)) -> LossReport {
+        self.loss_deadline = None;
+        self.search_lost(now, rtt, None, each)
+    }
+
+    /// Everything below `largest_acked` that is beyond the thresholds; without one, everything.
+    fn search_lost(
+        &mut self,
+        now: Instant,
+        rtt: &Rtt,
+        largest_acked: Option<u64>,
+        mut each: impl FnMut(u64, &C),
+    ) -> LossReport {
+        let mut report = LossReport::default();
         let packet_threshold = self.patience.packet_threshold();
         let time_threshold = self.patience.time_threshold(rtt);
         let until = now + probe_timeout(rtt, MAX_ACK_DELAY, 0);
@@ -250,7 +240,7 @@ impl<C> Ledger<C> {
         let first = self.first_outstanding;
 
         while let Some(entry) = self.entries.get_mut(self.first_outstanding) {
-            if entry.number >= largest_acked {
+            if largest_acked.is_some_and(|largest| entry.number >= largest) {
                 break;
             }
             match &entry.state {
@@ -265,7 +255,7 @@ impl<C> Ledger<C> {
             }
             // RFC 9002 §6.1: numbers and times rise together, so the first packet that is not lost ends the search.
             let deadline = entry.sent_at + time_threshold;
-            if largest_acked - entry.number < packet_threshold && deadline > now {
+            if largest_acked.is_some_and(|largest| largest - entry.number < packet_threshold && deadline > now) {
                 self.loss_deadline = Some(deadline);
                 break;
             }

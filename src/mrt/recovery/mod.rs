@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Reading order: [`rtt`], [`pto`], [`ledger`] with its reports, [`loss`] (the two thresholds), `silence` (persistent
-//! congestion), [`congestion`], [`pacer`], [`mtu`].
+//! congestion), [`congestion`], [`pacer`], [`mtu`]; [`numbers`] is what all paths of a connection share.
 //!
 //! Parts report, and the connection passes the report on; the only one that is told anything by another is the `Rtt`, which is
 //! handed to the ledger for its samples. Nothing here knows what a packet contains (the ledger holds it as an opaque `C`), which keys sealed it, or where it went.
@@ -22,6 +22,7 @@ pub mod congestion;
 pub mod ledger;
 pub mod loss;
 pub mod mtu;
+pub mod numbers;
 pub mod pacer;
 pub mod pto;
 pub mod rate;
@@ -30,8 +31,9 @@ pub mod rtt;
 mod silence;
 
 pub use congestion::{AckSample, Algorithm, Congestion, CongestionEvent, Controller};
-pub use ledger::{AckOfUnsent, Ledger, SentPacket};
+pub use ledger::{Ledger, SentPacket};
 pub use mtu::Mtu;
+pub use numbers::{AckOfUnsent, Numbers};
 pub use pacer::Pacer;
 pub use pto::probe_timeout;
 pub use rate::RateSample;

@@ -35,6 +35,8 @@ pub struct Mtu {
     current: u16,
     /// Never exceeded.
     max: u16,
+    /// What is added to every datagram on the way. Sizes in here include it, sizes that are told do not.
+    wrapping: u16,
     /// The smallest size that is taken not to work; above `max` where none is known.
     fails: u32,
     /// The probe that is out.
@@ -64,6 +66,7 @@ impl Mtu {
         Self {
             current: base.clamp(FLOOR, max),
             max,
+            wrapping: 0,
             fails: u32::from(max) + 1,
             probe: None,
             tried: (0, 0),
@@ -72,9 +75,20 @@ impl Mtu {
         }
     }
 
+    /// The same path, for datagrams to which `wrapping` bytes are added on the way.
+    #[must_use]
+    pub const fn wrapped_in(self, wrapping: u16) -> Self {
+        Self { wrapping, ..self }
+    }
+
     /// The largest datagram to send.
     pub const fn current(&self) -> u16 {
-        self.current
+        self.current.saturating_sub(self.wrapping)
+    }
+
+    /// The smallest that it will ever be.
+    pub const fn floor(&self) -> u16 {
+        FLOOR.saturating_sub(self.wrapping)
     }
 
     /// The size of the probe that is to be sent now, if any. It counts as sent: it will be reported as acknowledged or lost.
@@ -96,7 +110,7 @@ impl Mtu {
                     self.tried = (size, 0);
                 }
                 self.probe = Some(size);
-                Some(size)
+                Some(size.saturating_sub(self.wrapping))
             }
             None => {
                 self.raise_at = Some(now + RAISE_AFTER);
@@ -107,6 +121,7 @@ impl Mtu {
 
     /// The probe of `size` bytes arrived. Returns whether [`current`](Self::current) changed.
     pub fn on_probe_acked(&mut self, size: u16) -> bool {
+        let size = size.saturating_add(self.wrapping);
         if self.probe == Some(size) {
             self.probe = None;
         }
@@ -122,6 +137,7 @@ impl Mtu {
 
     /// The probe of `size` bytes was lost.
     pub fn on_probe_lost(&mut self, size: u16) {
+        let size = size.saturating_add(self.wrapping);
         if self.probe != Some(size) {
             return;
         }
@@ -134,6 +150,7 @@ impl Mtu {
 
     /// A datagram of `size` bytes, not a probe, was lost. Returns whether [`current`](Self::current) changed.
     pub fn on_lost(&mut self, size: u16, now: Instant) -> bool {
+        let size = size.saturating_add(self.wrapping);
         if size <= self.fallback() {
             return false;
         }
@@ -148,6 +165,7 @@ impl Mtu {
 
     /// A datagram of `size` bytes, not a probe, arrived. Returns whether [`current`](Self::current) changed.
     pub fn on_acked(&mut self, size: u16) -> bool {
+        let size = size.saturating_add(self.wrapping);
         if self.suspicion.losses == 0 {
             return false;
         }
@@ -226,6 +244,19 @@ mod tests {
         let mut mtu = Mtu::new(BASE, 1472);
         assert_eq!(search(&mut mtu, 1472, at(0)), [1280, 1392, 1452, 1472]);
         assert_eq!(mtu.current(), 1472);
+    }
+
+    #[test]
+    fn what_is_wrapped_on_the_way_stays_so_much_smaller_at_every_step() {
+        let mut mtu = Mtu::new(BASE, 1472).wrapped_in(37);
+        assert_eq!((mtu.current(), mtu.floor()), (1163, 471));
+        assert_eq!(search(&mut mtu, 1435, at(0)), [1243, 1355, 1415, 1435]);
+        assert_eq!(mtu.current(), 1435);
+        for n in 0..6 {
+            mtu.on_acked(60);
+            mtu.on_lost(mtu.current(), at(n));
+        }
+        assert_eq!(mtu.current(), 471);
     }
 
     #[test]

@@ -184,7 +184,13 @@ impl<'a> Frame<'a> {
 
     /// Whether its receiver has to acknowledge the packet it came in (RFC 9002 §2).
     pub const fn is_ack_eliciting(&self) -> bool {
-        !matches!(self, Self::Padding(_) | Self::Ack(_) | Self::Close { .. })
+        !matches!(self, Self::Ack(_) | Self::Close { .. }) && !self.is_probing()
+    }
+
+    /// Whether it only asks what a path is like, so that a packet of nothing else says nothing of where the other side is
+    /// (RFC 9000 §9.1).
+    pub const fn is_probing(&self) -> bool {
+        matches!(self, Self::Padding(_) | Self::PathChallenge(_) | Self::PathResponse(_))
     }
 }
 

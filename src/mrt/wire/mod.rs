@@ -8,8 +8,8 @@
 //!   ├ 0–3        STUN, not ours (RFC 7983)
 //!   ├ 0xA0–0xA3  clear packets   RCON · RTRY · ACON · PNCH      fields … CRC-32
 //!   ├ 0xA8/0xA9  DATA            header 13 bytes · sealed frames · tag 16 bytes
-//!   └ 0xAC       RELY            reserved
-//!                  └ frames      type byte · varints · bytes, one after the other
+//!   │              └ frames      type byte · varints · bytes, one after the other
+//!   └ 0xAC       RELY            header 21 bytes · a whole datagram · tag 16 bytes
 //! ```
 //!
 //! Reading order: [`reader`] (the cursor), [`varint`], [`packet`] (clear packets and the DATA header), [`number`] (packet numbers
@@ -27,5 +27,5 @@ pub mod varint;
 pub use ack::{Ack, put_ack};
 pub use frame::{Frame, Frames, chan_header_len, put_chan_header};
 pub use number::PacketNumber;
-pub use packet::{Cid, Clear, ClearError, DataHeader, PacketKind, Pattern};
+pub use packet::{Cid, Clear, ClearError, DataHeader, PacketKind, Pattern, RelyHeader};
 pub use reader::{Malformed, Reader};

@@ -4,6 +4,7 @@
 //! it, which finds accidents, not attacks. DATA packets are sealed; their header is authenticated, not hidden.
 
 use super::reader::{Malformed, Reader};
+use crate::mrt::route::RelayChannel;
 use core::fmt;
 
 /// The version of MRT that this code speaks.
@@ -12,6 +13,9 @@ pub const VERSION: u8 = 1;
 /// Bytes of every RCON datagram, so that no answer to one is larger than the question (RFC 9000 §8.1), and so that a path that
 /// cannot carry what MRT starts with is found out at once.
 pub const RCON_LEN: usize = 1200;
+
+/// Bytes of an RCON datagram that is relayed: what a path of 1200 bytes to the relay leaves.
+pub const RELAYED_RCON_LEN: usize = RCON_LEN - RELY_OVERHEAD;
 
 /// Bytes of a cookie, at most.
 pub const MAX_COOKIE: usize = 64;
@@ -27,6 +31,12 @@ pub const DATA_HEADER_LEN: usize = 13;
 
 /// Bytes of the AEAD tag that ends a DATA packet.
 pub const TAG_LEN: usize = 16;
+
+/// Bytes of a RELY packet before the datagram that it carries.
+pub const RELY_HEADER_LEN: usize = 21;
+
+/// Bytes that RELY adds to the datagram that it carries.
+pub const RELY_OVERHEAD: usize = RELY_HEADER_LEN + TAG_LEN;
 
 /// Bytes of the smallest DATA packet: its header, one frame of one byte, its tag.
 pub const MIN_DATA_LEN: usize = DATA_HEADER_LEN + 1 + TAG_LEN;
@@ -52,7 +62,7 @@ pub enum PacketKind {
     Pnch,
     /// Sealed frames.
     Data,
-    /// A datagram for someone else. Reserved.
+    /// A whole datagram on its way through somebody else.
     Rely,
 }
 
@@ -114,7 +124,8 @@ impl Pattern {
 /// A packet in the clear.
 ///
 /// ```text
-/// RCON   A0 | version 1 | pattern 1 | from 8 | cookie length 1 | cookie | noise length 2 | noise | zeros | CRC 4    = 1200 bytes
+/// RCON   A0 | version 1 | pattern 1 | from 8 | cookie length 1 | cookie | noise length 2 | noise | zeros | CRC 4    = 1200 bytes,
+///                                                                                                     relayed: 1163 bytes
 /// RTRY   A1 | to 8 | cookie length 1 | cookie | CRC 4
 /// ACON   A2 | to 8 | from 8 | noise length 2 | noise | CRC 4
 /// PNCH   A3 | tag 16 | CRC 4
@@ -125,6 +136,8 @@ impl Pattern {
 pub enum Clear<'a> {
     /// Asks for a connection; carries the first Noise message.
     Rcon {
+        /// Whether it has the size of one that goes through a relay.
+        relayed: bool,
         /// Which Noise pattern.
         pattern: Pattern,
         /// The asking side's connection id.
@@ -191,9 +204,11 @@ impl<'a> Clear<'a> {
         if version != VERSION {
             return Err(ClearError::UnsupportedVersion(version));
         }
-        if datagram_len != RCON_LEN {
-            return Err(Malformed("RCON that is not 1200 bytes").into());
-        }
+        let relayed = match datagram_len {
+            RCON_LEN => false,
+            RELAYED_RCON_LEN => true,
+            _ => return Err(Malformed("RCON that is not 1200 bytes").into()),
+        };
         let pattern = Pattern::from_wire(reader.u8()?).ok_or(Malformed("unknown pattern"))?;
         let from = Cid(reader.u64()?);
         let cookie = parse_cookie(&mut reader)?;
@@ -201,7 +216,7 @@ impl<'a> Clear<'a> {
         if reader.rest().iter().any(|byte| *byte != 0) {
             return Err(Malformed("padding that is not zero").into());
         }
-        Ok(Self::Rcon { pattern, from, cookie, noise })
+        Ok(Self::Rcon { relayed, pattern, from, cookie, noise })
     }
 
     /// Appends the whole datagram to `buf`. A cookie or Noise message beyond its limit is a mistake of the caller: it fails an
@@ -209,12 +224,12 @@ impl<'a> Clear<'a> {
     pub fn emit(&self, buf: &mut Vec<u8>) {
         let start = buf.len();
         match *self {
-            Self::Rcon { pattern, from, cookie, noise } => {
+            Self::Rcon { relayed, pattern, from, cookie, noise } => {
                 buf.extend_from_slice(&[RCON, VERSION, pattern as u8]);
                 buf.extend_from_slice(&from.0.to_be_bytes());
                 put_cookie(buf, cookie);
                 put_noise(buf, noise);
-                buf.resize(start + RCON_LEN - CRC_LEN, 0);
+                buf.resize(start + rcon_len(relayed) - CRC_LEN, 0);
             }
             Self::Rtry { to, cookie } => {
                 buf.push(RTRY);
@@ -240,7 +255,7 @@ impl<'a> Clear<'a> {
     #[expect(clippy::len_without_is_empty, reason = "a packet is never empty")]
     pub const fn len(&self) -> usize {
         match self {
-            Self::Rcon { .. } => RCON_LEN,
+            Self::Rcon { relayed, .. } => rcon_len(*relayed),
             Self::Rtry { cookie, .. } => 1 + 8 + 1 + cookie.len() + CRC_LEN,
             Self::Acon { noise, .. } => 1 + 8 + 8 + 2 + noise.len() + CRC_LEN,
             Self::Pnch { .. } => 1 + 16 + CRC_LEN,
@@ -251,7 +266,7 @@ impl<'a> Clear<'a> {
 impl fmt::Display for Clear<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rcon { pattern, from, cookie, noise } => {
+            Self::Rcon { relayed: _, pattern, from, cookie, noise } => {
                 write!(f, "RCON {pattern:?} from {from} cookie {} noise {}", cookie.len(), noise.len())
             }
             Self::Rtry { to, cookie } => write!(f, "RTRY to {to} cookie {}", cookie.len()),
@@ -312,6 +327,54 @@ impl fmt::Display for DataHeader {
     }
 }
 
+/// The part of a RELY packet before the datagram that it carries. Together they are the associated data of its tag, which seals nothing:
+/// what is carried is sealed end to end, or sets up what will be.
+///
+/// ```text
+/// RELY   AC | to 8 | counter 8 | channel 4 | a whole datagram | tag 16
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelyHeader {
+    /// The receiver's connection id.
+    pub to: Cid,
+    /// Counts RELY packets of one direction of a connection, from 0. Never used twice.
+    pub counter: u64,
+    /// Which relay channel of the connection.
+    pub channel: RelayChannel,
+}
+
+impl RelyHeader {
+    /// Reads the header of a whole datagram, which is [`RELY_HEADER_LEN`] bytes. Checks that there is room for a byte and the tag.
+    pub fn parse(datagram: &[u8]) -> Result<Self, Malformed> {
+        if datagram.len() <= RELY_OVERHEAD {
+            return Err(Malformed("too short"));
+        }
+        let mut reader = Reader::new(datagram);
+        if reader.u8()? != RELY {
+            return Err(Malformed("not a RELY packet"));
+        }
+        Ok(Self { to: Cid(reader.u64()?), counter: reader.u64()?, channel: RelayChannel(reader.u32()?) })
+    }
+
+    /// Appends the header.
+    pub fn emit(&self, buf: &mut Vec<u8>) {
+        buf.push(RELY);
+        buf.extend_from_slice(&self.to.0.to_be_bytes());
+        buf.extend_from_slice(&self.counter.to_be_bytes());
+        buf.extend_from_slice(&self.channel.0.to_be_bytes());
+    }
+}
+
+impl fmt::Display for RelyHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RELY to {} counter {} channel {}", self.to, self.counter, self.channel.0)
+    }
+}
+
+const fn rcon_len(relayed: bool) -> usize {
+    if relayed { RELAYED_RCON_LEN } else { RCON_LEN }
+}
+
 fn parse_cookie<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
     let len = usize::from(reader.u8()?);
     if len > MAX_COOKIE {
@@ -361,7 +424,8 @@ mod tests {
         bytes
     }
 
-    const ASK: Clear<'_> = Clear::Rcon { pattern: Pattern::IK, from: Cid(7), cookie: b"cookie", noise: b"noise" };
+    const ASK: Clear<'_> =
+        Clear::Rcon { relayed: false, pattern: Pattern::IK, from: Cid(7), cookie: b"cookie", noise: b"noise" };
 
     #[test]
     fn the_bytes_of_a_retry_are_as_the_diagram_says() {
@@ -422,7 +486,8 @@ mod tests {
     #[test]
     fn the_largest_request_fits_its_datagram() {
         let (cookie, noise) = ([1; MAX_COOKIE], [2; MAX_NOISE]);
-        let packet = Clear::Rcon { pattern: Pattern::XX, from: Cid(u64::MAX), cookie: &cookie, noise: &noise };
+        let packet =
+            Clear::Rcon { relayed: true, pattern: Pattern::XX, from: Cid(u64::MAX), cookie: &cookie, noise: &noise };
         assert_eq!(Clear::parse(&emitted(&packet)), Ok(packet));
     }
 
@@ -446,6 +511,31 @@ mod tests {
     }
 
     #[test]
+    fn a_relayed_request_leaves_room_for_the_wrapping_in_1200_bytes() {
+        let mut bytes = Vec::new();
+        RelyHeader { to: Cid(1), counter: 2, channel: RelayChannel(3) }.emit(&mut bytes);
+        assert_eq!(bytes.len(), RELY_HEADER_LEN);
+        Clear::Rcon { relayed: true, pattern: Pattern::IK, from: Cid(7), cookie: b"", noise: b"noise" }
+            .emit(&mut bytes);
+        assert_eq!(bytes.len() + TAG_LEN, RCON_LEN);
+    }
+
+    #[test]
+    fn a_relay_header_needs_room_for_a_datagram_and_the_tag() {
+        let header = RelyHeader { to: Cid(0x0102_0304_0506_0708), counter: 9, channel: RelayChannel(0x0A0B_0C0D) };
+        let mut bytes = Vec::new();
+        header.emit(&mut bytes);
+        assert_eq!(bytes, [0xAC, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 9, 10, 11, 12, 13]);
+        bytes.resize(RELY_OVERHEAD, 0);
+        assert_eq!(RelyHeader::parse(&bytes), Err(Malformed("too short")));
+        bytes.push(0);
+        assert_eq!(RelyHeader::parse(&bytes), Ok(header));
+        assert_eq!(header.to_string(), "RELY to 0102030405060708 counter 9 channel 168496141");
+        bytes[0] = 0xA8;
+        assert!(RelyHeader::parse(&bytes).is_err());
+    }
+
+    #[test]
     fn packets_show_as_one_line() {
         assert_eq!(ASK.to_string(), "RCON IK from 0000000000000007 cookie 6 noise 5");
         let header = DataHeader { key_phase: false, to: Cid(1), number: 255 };
@@ -455,14 +545,14 @@ mod tests {
     proptest! {
         #[test]
         fn clear_packets_survive_the_wire_and_any_damaged_byte_is_found(
-            kind in 0..4_u8, to: u64, from: u64, tag: [u8; 16], pattern in 0..3_u8,
+            kind in 0..4_u8, to: u64, from: u64, tag: [u8; 16], pattern in 0..3_u8, relayed: bool,
             cookie in prop::collection::vec(any::<u8>(), 0..=MAX_COOKIE),
             noise in prop::collection::vec(any::<u8>(), 0..=MAX_NOISE),
             damage: prop::sample::Index, flip in 1..=255_u8,
         ) {
             let packet = match kind {
                 0 => Clear::Rcon {
-                    pattern: Pattern::from_wire(pattern).unwrap(), from: Cid(from), cookie: &cookie, noise: &noise,
+                    relayed, pattern: Pattern::from_wire(pattern).unwrap(), from: Cid(from), cookie: &cookie, noise: &noise,
                 },
                 1 => Clear::Rtry { to: Cid(to), cookie: &cookie },
                 2 => Clear::Acon { to: Cid(to), from: Cid(from), noise: &noise },

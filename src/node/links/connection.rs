@@ -64,7 +64,8 @@ pub(super) enum Phase {
 pub(super) struct Connection {
     pub(super) handle: ConnectionHandle,
     pub(super) key: PublicKey,
-    pub(super) remote: SocketAddr,
+    /// Where its packets come from, if nobody passes them on.
+    pub(super) remote: Option<SocketAddr>,
     pub(super) initiator: bool,
     pub(super) secret: Option<SecretId>,
     pub(super) binding: [u8; 32],

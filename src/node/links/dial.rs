@@ -1,8 +1,9 @@
-//! One dial: several addresses of one node, one after the other without waiting for the first to fail (after RFC 8305).
+//! One dial: several ways to one node, one after the other without waiting for the first to fail (after RFC 8305).
 
 use super::budget::{Budget, is_host};
-use crate::mrt::{CloseReason, ConnectError, ConnectTo, ConnectionHandle, Endpoint};
+use crate::mrt::{CloseReason, ConnectError, ConnectTo, ConnectionHandle, Endpoint, Route};
 use crate::node::identity::NodeId;
+use crate::node::paths::Homes;
 use crate::node::room::{DialFailure, DialTo};
 use crate::time::{Duration, Instant};
 use std::collections::{BTreeSet, VecDeque};
@@ -18,9 +19,38 @@ const TIMEOUT: Duration = Duration::from_secs(8);
 /// Addresses of one dial. Records hold no more, tickets neither.
 const MAX_ADDRESSES: usize = 8;
 
+/// Relays of one dial.
+const MAX_RELAYS: usize = 3;
+
 /// Names a dial within [`Links`](super::Links).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DialNumber(pub u64);
+
+/// Who could pass datagrams on to a node that may not be reachable, and how likely that is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relays {
+    /// Members to ask, in this order.
+    pub through: Vec<NodeId>,
+    /// The node is likely to be unreachable otherwise: its NAT may even take a call amiss (a packet that comes uninvited can move the
+    /// mapping that it was for). The addresses are tried when the relays did not help.
+    pub first: bool,
+}
+
+/// One thing to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Address(SocketAddr),
+    Relay(NodeId),
+}
+
+/// What was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// A connection.
+    Attempt(ConnectionHandle),
+    /// That member is to be asked for a way, which is reported to [`Dial::on_route`] or [`Dial::on_no_route`].
+    Ask(NodeId),
+}
 
 /// A dial that has not been answered.
 #[derive(Debug)]
@@ -28,18 +58,20 @@ pub(super) struct Dial {
     to: ConnectTo,
     /// Who must answer.
     pub(super) expected: Option<NodeId>,
-    addresses: VecDeque<SocketAddr>,
+    ways: VecDeque<Way>,
+    /// Relays that were asked and have not answered.
+    asked: usize,
     attempts: BTreeSet<ConnectionHandle>,
     next: Instant,
     failure: DialFailure,
 }
 
 impl Dial {
-    pub(super) fn new(now: Instant, to: DialTo) -> Self {
-        let mut addresses = VecDeque::new();
+    pub(super) fn new(now: Instant, to: DialTo, relays: &Relays) -> Self {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
         for address in to.addresses {
             if addresses.len() < MAX_ADDRESSES && is_host(address) && !addresses.contains(&address) {
-                addresses.push_back(address);
+                addresses.push(address);
             }
         }
         let connect_to = match (to.key, to.invitation) {
@@ -47,40 +79,81 @@ impl Dial {
             (Some(key), None) => ConnectTo::Known(key),
             (None, _) => ConnectTo::Unknown,
         };
+        let addresses = addresses.into_iter().map(Way::Address);
+        let through = relays.through.iter().copied().take(MAX_RELAYS).map(Way::Relay);
+        let ways = if relays.first { through.chain(addresses).collect() } else { addresses.chain(through).collect() };
         Self {
             to: connect_to,
             expected: to.id,
-            addresses,
+            ways,
+            asked: 0,
             attempts: BTreeSet::new(),
             next: now,
             failure: DialFailure::BadAddress,
         }
     }
 
-    /// Tries the next address, if its time has come. The attempt that began. What the user typed is called in any case.
+    /// Tries the next way, if its time has come. What the user typed is called in any case.
     pub(super) fn advance(
         &mut self,
         now: Instant,
         endpoint: &mut Endpoint,
         budget: &mut Budget,
-    ) -> Option<ConnectionHandle> {
-        while now >= self.next || self.attempts.is_empty() {
-            let address = self.addresses.pop_front()?;
-            if self.expected.is_some() && !budget.take(now, address) {
-                self.failure = DialFailure::NoAnswer;
-                continue;
-            }
-            match endpoint.connect(now, address, self.to.clone(), TIMEOUT) {
-                Ok(connection) => {
-                    self.attempts.insert(connection);
+        homes: &Homes,
+    ) -> Option<Begun> {
+        while now >= self.next || (self.attempts.is_empty() && self.asked == 0) {
+            match self.ways.pop_front()? {
+                Way::Relay(relay) => {
+                    self.asked += 1;
                     self.next = now + STAGGER;
-                    return Some(connection);
+                    return Some(Begun::Ask(relay));
                 }
-                Err(ConnectError::BadAddress | ConnectError::Ourselves) => {}
-                Err(ConnectError::TooMany) => self.failure = DialFailure::NoAnswer,
+                Way::Address(address) => {
+                    if self.expected.is_some() && !budget.take(now, address) {
+                        self.failure = DialFailure::NoAnswer;
+                        continue;
+                    }
+                    // Of a family that we listen at nowhere, as far as we know: the system will say.
+                    let route = homes.route(address).unwrap_or_else(|| address.into());
+                    if let Some(connection) = self.attempt(now, endpoint, route) {
+                        return Some(Begun::Attempt(connection));
+                    }
+                }
             }
         }
         None
+    }
+
+    fn attempt(&mut self, now: Instant, endpoint: &mut Endpoint, route: Route) -> Option<ConnectionHandle> {
+        match endpoint.connect(now, route, self.to.clone(), TIMEOUT) {
+            Ok(connection) => {
+                self.attempts.insert(connection);
+                self.next = now + STAGGER;
+                Some(connection)
+            }
+            Err(ConnectError::TooMany) => {
+                self.failure = DialFailure::NoAnswer;
+                None
+            }
+            Err(
+                ConnectError::BadAddress
+                | ConnectError::Ourselves
+                | ConnectError::NoSuchRelay
+                | ConnectError::RelayedTwice,
+            ) => None,
+        }
+    }
+
+    /// A relay that was asked, or whoever heard of the node, knows this way.
+    pub(super) fn on_route(&mut self, now: Instant, endpoint: &mut Endpoint, route: Route) -> Option<ConnectionHandle> {
+        self.asked = self.asked.saturating_sub(usize::from(matches!(route, Route::Relayed { .. })));
+        self.attempt(now, endpoint, route)
+    }
+
+    /// A relay that was asked is of no help.
+    pub(super) fn on_no_route(&mut self) {
+        self.asked = self.asked.saturating_sub(1);
+        self.failure = DialFailure::NoAnswer;
     }
 
     /// An attempt failed.
@@ -95,7 +168,8 @@ impl Dial {
 
     /// An attempt succeeded: the others are given up.
     pub(super) fn on_connected(&mut self, now: Instant, endpoint: &mut Endpoint, winner: ConnectionHandle) {
-        self.addresses.clear();
+        self.ways.clear();
+        self.asked = 0;
         for loser in std::mem::take(&mut self.attempts) {
             if loser != winner {
                 endpoint.close(now, loser, 0, "");
@@ -106,7 +180,7 @@ impl Dial {
 
     /// Why it failed, once nothing is left to try.
     pub(super) fn failed(&self) -> Option<DialFailure> {
-        (self.attempts.is_empty() && self.addresses.is_empty()).then_some(self.failure)
+        (self.attempts.is_empty() && self.ways.is_empty() && self.asked == 0).then_some(self.failure)
     }
 
     /// Its connections.
@@ -116,6 +190,6 @@ impl Dial {
 
     /// When [`advance`](Self::advance) is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        (!self.addresses.is_empty()).then_some(self.next)
+        (!self.ways.is_empty()).then_some(self.next)
     }
 }

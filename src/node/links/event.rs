@@ -4,6 +4,7 @@ use super::dial::DialNumber;
 use crate::mrt::{ChannelId, ConnectionHandle, SecretId};
 use crate::node::catalogue::CatalogueMessage;
 use crate::node::identity::NodeId;
+use crate::node::paths::PathMessage;
 use crate::node::record::MemberRecord;
 use crate::node::room::{DialFailure, LinkDown, RoomMessage};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,21 @@ pub enum LinkMessage {
     Room(Box<RoomMessage>),
     /// From catalogue to catalogue.
     Catalogue(CatalogueMessage),
+    /// About the ways between nodes.
+    Path(Box<PathMessage>),
+}
+
+/// The connection that is a peer's link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Which connection.
+    pub connection: ConnectionHandle,
+    /// Whether we made it.
+    pub initiator: bool,
+    /// Where the peer's packets come from; `None`: another member passes them on.
+    pub remote: Option<SocketAddr>,
+    /// Noise's handshake hash: the same at both ends, and no other connection's.
+    pub binding: [u8; 32],
 }
 
 /// What happened, in order.
@@ -25,8 +41,8 @@ pub enum LinkEvent {
     Up {
         /// What it says of itself, checked.
         record: MemberRecord,
-        /// Where its packets come from.
-        remote: SocketAddr,
+        /// Where its packets come from; `None`: another member passes them on.
+        remote: Option<SocketAddr>,
         /// The invitation's secret that it proved to know.
         secret: Option<SecretId>,
         /// The dial that this answers.
@@ -38,6 +54,15 @@ pub enum LinkEvent {
         peer: NodeId,
         /// Why.
         why: LinkDown,
+    },
+    /// A dial needs a way through that relay, to be reported to `on_route` or `on_no_route`.
+    WantRelay {
+        /// Which dial.
+        dial: DialNumber,
+        /// Who shall pass on.
+        relay: NodeId,
+        /// To whom.
+        to: NodeId,
     },
     /// Nobody answered a dial, or not the right one.
     DialFailed {

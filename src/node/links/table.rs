@@ -2,12 +2,13 @@
 
 use super::budget::Budget;
 use super::connection::{Connection, HELLO_TIME, Phase};
-use super::dial::{Dial, DialNumber};
-use super::event::{LinkEvent, LinkMessage, Lost};
+use super::dial::{Begun, Dial, DialNumber, Relays};
+use super::event::{Link, LinkEvent, LinkMessage, Lost};
 use super::frame::MAX_FRAME;
 use super::hello::Hello;
-use crate::mrt::{self, Class, ConnectionHandle, Endpoint};
+use crate::mrt::{self, Class, ConnectionHandle, Endpoint, Route};
 use crate::node::identity::{Identity, NodeId};
+use crate::node::paths::Homes;
 use crate::node::record::MemberRecord;
 use crate::node::room::{DialFailure, DialTo, LinkDown};
 use crate::node::wire;
@@ -65,6 +66,7 @@ pub struct Links {
     dials: BTreeMap<DialNumber, Dial>,
     attempts: BTreeMap<ConnectionHandle, DialNumber>,
     budget: Budget,
+    homes: Homes,
     /// Who may say more than a stranger.
     members: BTreeSet<NodeId>,
     next_dial: u64,
@@ -85,6 +87,7 @@ impl Links {
             dials: BTreeMap::new(),
             attempts: BTreeMap::new(),
             budget: Budget::default(),
+            homes: Homes::default(),
             members: BTreeSet::new(),
             next_dial: 0,
             look_at: None,
@@ -98,13 +101,18 @@ impl Links {
         self.hello.record = record;
     }
 
+    /// From where each family of addresses is called.
+    pub(in crate::node) const fn set_homes(&mut self, homes: Homes) {
+        self.homes = homes;
+    }
+
     /// Who is in the room: everybody else is a stranger.
     pub fn set_members(&mut self, members: impl Iterator<Item = NodeId>) {
         self.members = members.collect();
     }
 
     /// Connects to a node. Ends in [`LinkEvent::Up`] with this number, or [`LinkEvent::DialFailed`].
-    pub fn dial(&mut self, now: Instant, endpoint: &mut Endpoint, to: DialTo) -> DialNumber {
+    pub fn dial(&mut self, now: Instant, endpoint: &mut Endpoint, to: DialTo, relays: &Relays) -> DialNumber {
         let number = DialNumber(self.next_dial);
         self.next_dial += 1;
         if self.dials.len() >= MAX_DIALS {
@@ -112,7 +120,7 @@ impl Links {
             self.events.push_back(LinkEvent::DialFailed { dial: number, why: DialFailure::NoAnswer, words });
             return number;
         }
-        self.dials.insert(number, Dial::new(now, to));
+        self.dials.insert(number, Dial::new(now, to, relays));
         self.advance(now, endpoint, number);
         number
     }
@@ -169,7 +177,7 @@ impl Links {
     /// What MRT reports.
     pub fn handle_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: mrt::Event) {
         match event {
-            mrt::Event::Connected { connection, remote, key, initiator, secret, binding } => {
+            mrt::Event::Connected { connection, route, key, initiator, secret, binding } => {
                 let dial = self.attempts.remove(&connection);
                 if let Some(dial) = dial.and_then(|number| self.dials.get_mut(&number)) {
                     for attempt in dial.attempts() {
@@ -181,7 +189,7 @@ impl Links {
                 let connection = Connection {
                     handle: connection,
                     key,
-                    remote,
+                    remote: route.remote(),
                     initiator,
                     secret,
                     binding,
@@ -203,11 +211,12 @@ impl Links {
                     let _ = connection.outgoing.flush(endpoint, connection.handle);
                 }
             }
-            mrt::Event::Moved { connection, remote } => {
+            mrt::Event::Moved { connection, route } => {
                 if let Some(connection) = self.connections.get_mut(&connection) {
-                    connection.remote = remote;
+                    connection.remote = route.remote();
                 }
             }
+            mrt::Event::PathUp { .. } | mrt::Event::PathFailed { .. } | mrt::Event::PathDown { .. } => {}
             mrt::Event::Unreachable { connection } => {
                 let linked = |connection: &Connection| matches!(connection.phase, Phase::Linked { .. });
                 let peer = self.connections.get(&connection).filter(|known| linked(known)).and_then(Connection::peer);
@@ -258,6 +267,19 @@ impl Links {
         self.peers.get(&peer).copied()
     }
 
+    /// How a peer is linked.
+    pub fn link(&self, peer: NodeId) -> Option<Link> {
+        let connection = self.connections.get(self.peers.get(&peer)?)?;
+        let Connection { handle, initiator, remote, binding, .. } = *connection;
+        Some(Link { connection: handle, initiator, remote, binding })
+    }
+
+    /// Whose link that connection is.
+    pub fn peer_of(&self, connection: ConnectionHandle) -> Option<NodeId> {
+        let peer = self.connections.get(&connection)?.peer()?;
+        (self.peers.get(&peer) == Some(&connection)).then_some(peer)
+    }
+
     /// Everybody we are linked to, and how.
     pub fn linked(&self) -> impl Iterator<Item = (NodeId, ConnectionHandle)> {
         self.peers.iter().map(|(peer, connection)| (*peer, *connection))
@@ -274,10 +296,41 @@ impl Links {
         self.connections.is_empty() && self.attempts.is_empty()
     }
 
+    /// A way for a dial was found: through the relay that was to be asked, or where the node was heard.
+    pub fn on_route(&mut self, now: Instant, endpoint: &mut Endpoint, number: DialNumber, route: Route) {
+        let Some(dial) = self.dials.get_mut(&number) else { return };
+        if let Some(attempt) = dial.on_route(now, endpoint, route) {
+            self.attempts.insert(attempt, number);
+        }
+        self.advance(now, endpoint, number);
+    }
+
+    /// The relay that was to be asked for a dial is of no help.
+    pub fn on_no_route(&mut self, now: Instant, endpoint: &mut Endpoint, number: DialNumber) {
+        if let Some(dial) = self.dials.get_mut(&number) {
+            dial.on_no_route();
+            self.advance(now, endpoint, number);
+        }
+    }
+
+    /// Whether that dial has not ended.
+    pub fn is_dialling(&self, number: DialNumber) -> bool {
+        self.dials.contains_key(&number)
+    }
+
     fn advance(&mut self, now: Instant, endpoint: &mut Endpoint, number: DialNumber) {
         let Some(dial) = self.dials.get_mut(&number) else { return };
-        while let Some(attempt) = dial.advance(now, endpoint, &mut self.budget) {
-            self.attempts.insert(attempt, number);
+        while let Some(begun) = dial.advance(now, endpoint, &mut self.budget, &self.homes) {
+            match (begun, dial.expected) {
+                (Begun::Attempt(attempt), _) => {
+                    self.attempts.insert(attempt, number);
+                }
+                (Begun::Ask(relay), Some(to)) => {
+                    self.events.push_back(LinkEvent::WantRelay { dial: number, relay, to });
+                }
+                // Nobody can be asked for a way to somebody unknown.
+                (Begun::Ask(_), None) => dial.on_no_route(),
+            }
         }
         if let Some(why) = dial.failed() {
             self.dials.remove(&number);
@@ -289,7 +342,7 @@ impl Links {
 /// What the room says is kept in one order; the catalogue waits behind it.
 const fn class_of(message: &LinkMessage) -> Class {
     match message {
-        LinkMessage::Room(_) => Class::Control,
+        LinkMessage::Room(_) | LinkMessage::Path(_) => Class::Control,
         LinkMessage::Catalogue(_) => Class::Request,
     }
 }

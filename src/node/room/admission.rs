@@ -12,10 +12,13 @@ use crate::node::identity::NodeId;
 use crate::node::record::{MemberRecord, PROTOCOL_VERSION};
 use crate::time::Instant;
 use rand::Rng as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Characters of an id that must be typed at least.
 pub(super) const MIN_ID_PREFIX: usize = 4;
+
+/// Where somebody is whose packets another member passes on.
+pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A voucher is good for this many epochs after the one it was given in.
 const VOUCHER_EPOCHS: u64 = 2;
@@ -140,7 +143,7 @@ impl Room {
             return self.on_return(now, from, join.record);
         }
         let Some(link) = self.links.get(from) else { return };
-        let (remote, secret) = (link.remote, link.secret);
+        let (remote, secret) = (link.remote.unwrap_or(NOWHERE), link.secret);
         if let Some(joining) = &self.joining
             && joining.is_with(from, remote)
         {

@@ -85,9 +85,7 @@ impl Door {
         if always || self.passes.contains_key(&id) {
             return Decision::Admit(None);
         }
-        if let Some(window) = self.windows.get_mut(&remote)
-            && *window.key.get_or_insert(id) == id
-        {
+        if self.passes_window(remote, id) {
             return Decision::Admit(None);
         }
         let asked = Asked { record: record.clone(), remote, until: now + wait };
@@ -100,6 +98,15 @@ impl Door {
         }
         self.asked.insert(id, asked);
         Decision::Ask(true)
+    }
+
+    /// Whether a window is open for that key: it is the first that came from there. A NAT may show us another port than the one that
+    /// the user was told, so that any port of the same host will do if none is open for this very one. No NAT is within a machine.
+    fn passes_window(&mut self, remote: SocketAddr, id: NodeId) -> bool {
+        let is_exact = self.windows.contains_key(&remote) || remote.ip().to_canonical().is_loopback();
+        let same = |address: &SocketAddr| if is_exact { *address == remote } else { address.ip() == remote.ip() };
+        let mut windows = self.windows.iter_mut().filter(|(address, _)| same(address));
+        windows.any(|(_, window)| *window.key.get_or_insert(id) == id)
     }
 
     /// Whether that key may come in by that invitation. The one who used it may try again.
@@ -130,7 +137,9 @@ impl Door {
         if self.windows.len() >= MAX_WINDOWS && !self.windows.contains_key(&from) {
             return (false, None);
         }
-        let first = self.asked.values().find(|asked| asked.remote == from).cloned();
+        let exact = self.asked.values().find(|asked| asked.remote == from);
+        let same_host = |asked: &&Asked| asked.remote.ip() == from.ip() && !from.ip().to_canonical().is_loopback();
+        let first = exact.or_else(|| self.asked.values().find(same_host)).cloned();
         self.windows.insert(from, Window { until, key: first.as_ref().map(|asked| asked.record.id()) });
         (true, first)
     }
@@ -144,6 +153,11 @@ impl Door {
     /// Whether that key waits.
     pub(super) fn is_waiting(&self, id: NodeId) -> bool {
         self.asked.contains_key(&id)
+    }
+
+    /// Whether that key was let in and may not have arrived yet.
+    pub(super) fn has_pass(&self, now: Instant, id: NodeId) -> bool {
+        self.passes.get(&id).is_some_and(|until| *until > now)
     }
 
     /// That key may come in until then.
@@ -253,11 +267,23 @@ mod tests {
     fn a_window_admits_the_first_key_from_there_and_no_second() {
         let (mut door, now) = (Door::default(), Instant::ZERO);
         assert!(door.open_window(now, address(7), now + WAIT).0);
-        assert_eq!(ask(&mut door, now, 1, 8, None), Decision::Ask(true));
         assert_eq!(ask(&mut door, now, 2, 7, None), Decision::Admit(None));
         assert_eq!(ask(&mut door, now, 3, 7, None), Decision::Ask(true));
         assert_eq!(ask(&mut door, now, 2, 7, None), Decision::Admit(None));
         assert_eq!(ask(&mut door, now + WAIT, 2, 7, None), Decision::Ask(true), "the window is shut");
+    }
+
+    /// Behind a NAT that gives a port to each destination, the port that a STUN server saw is not the one that we see.
+    #[test]
+    fn a_window_admits_from_another_port_of_the_same_host_if_none_is_open_for_that_very_port() {
+        let (mut door, now) = (Door::default(), Instant::ZERO);
+        door.open_window(now, address(7), now + WAIT);
+        assert_eq!(ask(&mut door, now, 1, 8, None), Decision::Admit(None));
+        assert_eq!(ask(&mut door, now, 2, 7, None), Decision::Ask(true), "one key is one key");
+        let (here, mut door) = (SocketAddr::from(([127, 0, 0, 1], 7)), Door::default());
+        door.open_window(now, here, now + WAIT);
+        let elsewhere = SocketAddr::from(([127, 0, 0, 1], 8));
+        assert_eq!(door.decide(now, &record(1), elsewhere, None, false, WAIT), Decision::Ask(true));
     }
 
     #[test]

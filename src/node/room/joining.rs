@@ -1,5 +1,6 @@
 //! Asking to be let in.
 
+use super::admission::NOWHERE;
 use super::epoch::RoomId;
 use super::message::{Answer, Join, Refusal, RoomMessage, Voucher};
 use super::output::{DialFailure, DialNumber, DialTo, Invited, LinkedPeer, RoomOutput};
@@ -181,7 +182,7 @@ impl Room {
                 joining.deadline = now + self.config.times.door;
                 let told = core::mem::replace(&mut joining.waiting, true);
                 if let Some(host) = self.links.get(from).filter(|_| !told) {
-                    let (name, addr) = (host.record.facts.name.clone(), host.remote);
+                    let (name, addr) = (host.record.facts.name.clone(), host.remote.unwrap_or(NOWHERE));
                     self.event(Event::Waiting { id: from, name, addr });
                 }
             }

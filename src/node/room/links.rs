@@ -31,7 +31,7 @@ impl Links {
             self.dials.remove(&dial);
         }
         let id = peer.record.id();
-        if peer.remote.ip().to_canonical().is_loopback() {
+        if peer.remote.is_some_and(|remote| remote.ip().to_canonical().is_loopback()) {
             self.here.insert(id);
         } else {
             self.here.remove(&id);
@@ -94,6 +94,11 @@ impl Room {
         let allowed = here(record.id()) || here(teller) || self.record.facts.addresses.iter().any(loopback);
         let addresses = record.facts.addresses.iter().copied();
         addresses.filter(|address| allowed || !loopback(address)).collect()
+    }
+
+    /// Whether this node passes packets on for `asker`, to reach `to`: both are members, or `asker` was just sent on to one.
+    pub fn passes_on(&self, now: Instant, asker: NodeId, to: NodeId) -> bool {
+        self.view.contains(to) && asker != to && (self.view.contains(asker) || self.door.has_pass(now, asker))
     }
 
     /// Dials a member or former member, unless a dial to it is on its way.

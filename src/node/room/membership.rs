@@ -219,7 +219,9 @@ impl Room {
         let me = id == self.id();
         self.remember(now, reason);
         if !me && matches!(reason, Succession::Joined | Succession::Merged) {
-            self.event(Event::Connected { supernode: id, epoch, path: Path::Direct });
+            let relayed = self.links.get(id).is_some_and(|peer| peer.remote.is_none());
+            let path = if relayed { Path::Relayed } else { Path::Direct };
+            self.event(Event::Connected { supernode: id, epoch, path });
         }
         self.event(Event::Supernode { id, epoch, me, reason });
     }

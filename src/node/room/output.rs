@@ -86,8 +86,8 @@ pub enum RoomOutput {
 pub struct LinkedPeer {
     /// What it says of itself.
     pub record: MemberRecord,
-    /// Where its packets come from.
-    pub remote: SocketAddr,
+    /// Where its packets come from; `None`: another member passes them on.
+    pub remote: Option<SocketAddr>,
     /// The invitation's secret that it proved to know.
     pub secret: Option<SecretId>,
     /// The dial that this answers; `None` if the peer dialled us.

@@ -134,6 +134,7 @@ fn nat_line(counters: &NatCounters) -> String {
         ("table full", counters.table_full),
         ("no port", counters.no_port),
         ("no hairpin", counters.no_hairpin),
+        ("blocked", counters.blocked),
         ("astray", counters.astray),
     ];
     append(&mut line, &rest);

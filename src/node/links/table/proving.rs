@@ -94,12 +94,14 @@ impl Links {
         now: Instant,
         endpoint: &mut Endpoint,
         peer: NodeId,
-        remote: SocketAddr,
+        remote: Option<SocketAddr>,
     ) -> bool {
         let strangers = self.peers.iter().filter(|(other, _)| **other != peer && !self.members.contains(other));
         let strangers = strangers.filter_map(|(_, handle)| self.connections.get(handle)).filter(|one| !one.initiator);
-        let strangers: Vec<_> = strangers.map(|one| (one.since, one.handle, one.remote.ip())).collect();
-        if strangers.iter().filter(|(.., ip)| *ip == remote.ip()).count() >= MAX_STRANGERS_FROM_ONE {
+        let strangers: Vec<_> =
+            strangers.map(|one| (one.since, one.handle, one.remote.map(|remote| remote.ip()))).collect();
+        if strangers.iter().filter(|(.., ip)| *ip == remote.map(|remote| remote.ip())).count() >= MAX_STRANGERS_FROM_ONE
+        {
             return false;
         }
         if strangers.len() >= MAX_STRANGERS

@@ -93,7 +93,7 @@ impl Net {
 
     fn dial(&mut self, from: usize, to: DialTo) -> DialNumber {
         let end = &mut self.ends[from];
-        end.links.dial(self.now, &mut end.endpoint, to)
+        end.links.dial(self.now, &mut end.endpoint, to, &Relays::default())
     }
 
     fn say(&mut self, from: usize, to: usize, what: u64) -> Result<(), Lost> {

@@ -312,8 +312,12 @@ fn nobody_far_away_makes_us_call_our_own_machine() {
     let far = |host: u8| std::net::SocketAddr::from(([192, 0, 2, host], 7000));
     let here: std::net::SocketAddr = "127.0.0.1:53".parse().unwrap();
     let mapped: std::net::SocketAddr = "[::ffff:127.0.0.1]:53".parse().unwrap();
-    let linked =
-        |remote, record: &MemberRecord| LinkedPeer { record: record.clone(), remote, secret: None, dial: None };
+    let linked = |remote, record: &MemberRecord| LinkedPeer {
+        record: record.clone(),
+        remote: Some(remote),
+        secret: None,
+        dial: None,
+    };
     let trap = MemberRecord::sign(&mallory, "m", &[here, mapped, far(9)], 1);
     let plain = MemberRecord::sign(&bob, "b", &[far(2)], 1);
     let room = |own: &[std::net::SocketAddr]| {

@@ -429,8 +429,9 @@ impl World {
         }
         let record = |peer: &Peer| peer.room.record.clone();
         let (ours, theirs) = (&self.peers[by], &self.peers[to]);
-        let callee = LinkedPeer { record: record(theirs), remote: theirs.address, secret: None, dial: Some(dial) };
-        let caller = LinkedPeer { record: record(ours), remote: ours.address, secret, dial: None };
+        let callee =
+            LinkedPeer { record: record(theirs), remote: Some(theirs.address), secret: None, dial: Some(dial) };
+        let caller = LinkedPeer { record: record(ours), remote: Some(ours.address), secret, dial: None };
         let new = !self.links.contains_key(&pair(by, to));
         if new {
             self.count += 1;

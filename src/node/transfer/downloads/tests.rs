@@ -118,7 +118,7 @@ impl Story {
                 key: Some(holder.endpoint.public_key()),
                 invitation: None,
             };
-            story.links.dial(story.now, &mut story.endpoint, to);
+            story.links.dial(story.now, &mut story.endpoint, to, &crate::node::links::Relays::default());
         }
         story.run_for(Duration::from_secs(1));
         assert_eq!(story.links.linked().count(), manners.len());

@@ -1,0 +1,30 @@
+//! The ways to other members: through another member at first, straight there as soon as it can be.
+//!
+//! The promise: whoever is linked to somebody who reaches a member reaches that member, too; a direct path is found where one can be,
+//! without any third party, and its link moves there without anybody noticing; and how each member is reached, and why, is always said.
+//!
+//! ```text
+//!  message    what nodes say to each other about paths
+//!  asking     ways through others that we asked for, or were offered
+//!  relaying   flows that we pass on for others
+//!  passing    the node's verbs over these two
+//!  sockets    which part of the node each socket belongs to
+//!  nat        what our NAT does; others' questions about theirs
+//!  around     where we listen, and what the machine, the LAN and the gateway say
+//! ```
+//!
+//! Reading order: as above. This folder knows links and members; it does not know what is said over them.
+
+mod around;
+mod asking;
+mod message;
+mod nat;
+mod passing;
+mod relaying;
+mod sockets;
+
+pub(super) use around::{Around, Home, Homes};
+pub use message::{PathMessage, Prober, Refusal};
+pub(super) use nat::Nat;
+pub(super) use passing::Passing;
+pub(super) use sockets::{Owner, Sockets};

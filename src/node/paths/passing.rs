@@ -1,0 +1,230 @@
+//! The node as a relay, and as one who needs a relay.
+
+use super::asking::{Asking, Errand, Way};
+use super::message::{PathMessage, Refusal};
+use super::relaying::{End, Ended, Linked, Relaying};
+use crate::mrt::{ConnectionHandle, RelayChannel, RelayFlow, RelayLimits, Route};
+use crate::node::identity::NodeId;
+use crate::node::links::{DialNumber, LinkMessage, Relays};
+use crate::node::node::Node;
+use crate::stun::fingerprint::Filtering;
+use crate::time::Instant;
+use std::collections::BTreeMap;
+
+/// Members that are asked for a way to another one.
+const MAX_RELAYS: usize = 3;
+
+/// Ways through others, and flows that are passed on.
+#[derive(Debug, Default)]
+pub(in crate::node) struct Passing {
+    relaying: Relaying,
+    asking: Asking,
+    /// MRT's names of the flows, by the asker's end.
+    flows: BTreeMap<End, RelayFlow>,
+}
+
+impl Passing {
+    /// When [`Node::tick_passing`] is due.
+    pub(in crate::node) fn poll_timeout(&self) -> Option<Instant> {
+        self.asking.poll_timeout()
+    }
+
+    /// Flows that are passed on at the moment.
+    pub(in crate::node) fn flows(&self) -> usize {
+        self.relaying.len()
+    }
+}
+
+impl Node {
+    /// Who could pass on to a member: the supernode first, which is linked to everyone, then others that we reach directly.
+    pub(in crate::node) fn relays_to(&self, to: Option<NodeId>) -> Relays {
+        let Some(to) = to else { return Relays::default() };
+        let view = self.room.view();
+        let supernode = view.epoch.supernode;
+        let direct = |id: &NodeId| *id != to && self.links.link(*id).is_some_and(|link| link.remote.is_some());
+        let others = view.ids().filter(|id| *id != supernode);
+        // A joiner is not in the view of the room whose door it stands at: whoever it is linked to may know the way.
+        let strangers = self.links.linked().map(|(id, _)| id).filter(|id| !view.contains(*id));
+        let through = std::iter::once(supernode).chain(strangers).chain(others).filter(direct).take(MAX_RELAYS);
+        let record = view.record(to);
+        let is_open = record.is_some_and(|record| record.facts.nat.filtering == Some(Filtering::Independent));
+        let is_unknown = record.is_none_or(|record| record.facts.nat.translated.is_none());
+        Relays { through: through.collect(), first: !is_open && !is_unknown }
+    }
+
+    /// A dial needs a way through another member.
+    pub(in crate::node) fn ask_relay(&mut self, now: Instant, dial: DialNumber, relay: NodeId, to: NodeId) {
+        if !self.ask_way(now, relay, to, Errand::Dial(dial)) {
+            self.links.on_no_route(now, &mut self.endpoint, dial);
+        }
+    }
+
+    /// Whether the question left.
+    fn ask_way(&mut self, now: Instant, relay: NodeId, to: NodeId, errand: Errand) -> bool {
+        let Some(linked) = self.linked_directly(relay) else { return false };
+        let Some(end) = self.passing.asking.ask(now, linked, to, errand) else { return false };
+        let question = PathMessage::Ask { to, channel: end.channel.0 };
+        let sent = self.endpoint.relay_open(end.connection, end.channel).is_ok() && self.say_path(now, relay, question);
+        if !sent {
+            self.passing.asking.on_end(end);
+            self.endpoint.relay_close(end.connection, end.channel);
+        }
+        sent
+    }
+
+    /// Somebody says something about relaying.
+    pub(in crate::node) fn on_passing(&mut self, now: Instant, from: NodeId, message: &PathMessage) {
+        let Some(link) = self.links.link(from) else { return };
+        let end = |channel: u32| End { connection: link.connection, channel: RelayChannel(channel) };
+        match *message {
+            PathMessage::Ask { to, channel } => self.pass_on(now, from, end(channel), to),
+            PathMessage::Bound { channel } => {
+                if let Some(way) = self.passing.asking.on_bound(end(channel)) {
+                    self.on_way(now, end(channel), way);
+                }
+            }
+            PathMessage::Refused { channel, why } => {
+                tracing::debug!(relay = %from, ?why, "a relay refused");
+                self.on_way_end(now, end(channel));
+            }
+            PathMessage::Incoming { from: other, channel } => {
+                // Whoever is let in that way has to prove itself as on any other.
+                if self.passing.asking.on_incoming(end(channel), other) {
+                    let _ = self.endpoint.relay_open(link.connection, RelayChannel(channel));
+                }
+            }
+            PathMessage::End { channel } => {
+                self.on_way_end(now, end(channel));
+                if let Some(ended) = self.passing.relaying.end(end(channel)) {
+                    self.unbind(now, ended);
+                }
+            }
+            PathMessage::Probe { to, token, by } => self.on_probe(now, from, to, token, by),
+            PathMessage::Probed { token, sent } => self.on_probed(now, token, sent),
+        }
+    }
+
+    /// Somebody wants datagrams to be passed on.
+    fn pass_on(&mut self, now: Instant, from: NodeId, near: End, to: NodeId) {
+        let begun = match (self.linked_directly(from), self.linked_directly(to)) {
+            _ if !self.room.passes_on(now, from, to) => Err(Refusal::NotMember),
+            (Some(asker), Some(other)) => self.passing.relaying.ask(asker, near.channel, other),
+            _ => Err(Refusal::NotLinked),
+        };
+        let channel = near.channel.0;
+        let begun = match begun {
+            Ok(begun) if self.passing.flows.contains_key(&begun.asker) => Ok(begun),
+            Ok(begun) => {
+                let end = |end: End| (end.connection, end.channel);
+                let flow = self.endpoint.relay_bind(end(begun.asker), end(begun.other), RelayLimits::default());
+                flow.map(|flow| {
+                    self.passing.flows.insert(begun.asker, flow);
+                    begun
+                })
+                .map_err(|error| {
+                    tracing::debug!(%error, "not passed on");
+                    self.passing.relaying.end(begun.asker);
+                    Refusal::Full
+                })
+            }
+            Err(why) => Err(why),
+        };
+        match begun {
+            Ok(begun) => {
+                tracing::info!(%from, %to, "packets are passed on");
+                self.say_path(now, to, PathMessage::Incoming { from, channel: begun.other.channel.0 });
+                self.say_path(now, from, PathMessage::Bound { channel });
+            }
+            Err(why) => {
+                self.say_path(now, from, PathMessage::Refused { channel, why });
+            }
+        }
+    }
+
+    /// A way is open.
+    fn on_way(&mut self, now: Instant, end: End, way: Way) {
+        let route = Route::Relayed { by: end.connection, channel: end.channel };
+        let wanted = match way.errand {
+            Errand::Dial(dial) if self.links.is_dialling(dial) => {
+                self.links.on_route(now, &mut self.endpoint, dial, route);
+                true
+            }
+            Errand::Dial(_) => false,
+            Errand::Standby(connection) => self.endpoint.add_path(now, connection, route).is_ok(),
+        };
+        if !wanted {
+            self.end_way(now, end);
+        }
+    }
+
+    /// A way is refused, or over.
+    fn on_way_end(&mut self, now: Instant, end: End) {
+        self.endpoint.relay_close(end.connection, end.channel);
+        if let Some(Way { errand: Errand::Dial(dial), .. }) = self.passing.asking.on_end(end) {
+            self.links.on_no_route(now, &mut self.endpoint, dial);
+        }
+    }
+
+    /// We need a way no longer.
+    fn end_way(&mut self, now: Instant, end: End) {
+        self.passing.asking.on_end(end);
+        self.endpoint.relay_close(end.connection, end.channel);
+        if let Some(relay) = self.links.peer_of(end.connection) {
+            self.say_path(now, relay, PathMessage::End { channel: end.channel.0 });
+        }
+    }
+
+    /// A flow is over: whoever is there is told.
+    fn unbind(&mut self, now: Instant, ended: Ended) {
+        let flow = self.passing.flows.remove(&ended.one).or_else(|| self.passing.flows.remove(&ended.other));
+        if let Some(flow) = flow {
+            self.endpoint.relay_unbind(flow);
+        }
+        for (end, peer) in [(ended.one, ended.one_peer), (ended.other, ended.other_peer)] {
+            if self.links.connection(peer) == Some(end.connection) {
+                self.say_path(now, peer, PathMessage::End { channel: end.channel.0 });
+            }
+        }
+    }
+
+    /// A connection is gone, and whatever went over it.
+    pub(in crate::node) fn on_passing_gone(&mut self, now: Instant, connection: ConnectionHandle) {
+        for way in self.passing.asking.on_gone(connection) {
+            if let Errand::Dial(dial) = way.errand {
+                self.links.on_no_route(now, &mut self.endpoint, dial);
+            }
+        }
+        for ended in self.passing.relaying.on_gone(connection) {
+            self.unbind(now, ended);
+        }
+    }
+
+    /// A peer's link is down: ways to it serve nobody.
+    pub(in crate::node) fn on_passing_down(&mut self, now: Instant, peer: NodeId) {
+        for end in self.passing.asking.forget(peer) {
+            self.end_way(now, end);
+        }
+    }
+
+    /// Relays that did not answer.
+    pub(in crate::node) fn tick_passing(&mut self, now: Instant) {
+        for (end, way) in self.passing.asking.expire(now) {
+            self.end_way(now, end);
+            if let Errand::Dial(dial) = way.errand {
+                self.links.on_no_route(now, &mut self.endpoint, dial);
+            }
+        }
+    }
+
+    /// A peer whose packets nobody passes on: what relays are made of.
+    fn linked_directly(&self, peer: NodeId) -> Option<Linked> {
+        let link = self.links.link(peer).filter(|link| link.remote.is_some())?;
+        Some(Linked { peer, connection: link.connection, initiator: link.initiator })
+    }
+
+    /// Whether it was said.
+    pub(in crate::node) fn say_path(&mut self, now: Instant, to: NodeId, message: PathMessage) -> bool {
+        let message = LinkMessage::Path(Box::new(message));
+        self.links.send(now, &mut self.endpoint, to, &message).is_ok()
+    }
+}
