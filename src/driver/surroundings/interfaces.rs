@@ -66,7 +66,7 @@ const FAR_V6: (Ipv6Addr, u16) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1), 9);
 impl Interfaces {
     /// What the system says. Not quick enough for the network thread.
     pub(super) fn read() -> io::Result<Self> {
-        let mut addresses: Vec<InterfaceAddress> = if_addrs::get_if_addrs()?
+        let addresses = if_addrs::get_if_addrs()?
             .into_iter()
             .filter(|interface| !interface.is_loopback() && !interface.ip().is_unspecified())
             // An address stays when its cable is pulled.
@@ -78,11 +78,8 @@ impl Interfaces {
                     IfAddr::V6(v6) => v6.prefixlen,
                 },
                 index: interface.index.unwrap_or(0),
-            })
-            .collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses.truncate(MAX_ADDRESSES);
+            });
+        let addresses = tidy(addresses.collect());
         let v4 = outward(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), FAR_V4.into());
         let v6 = outward(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), FAR_V6.into());
         Ok(Self {
@@ -91,6 +88,13 @@ impl Interfaces {
             outward_v6: v6.and_then(|ip| if let IpAddr::V6(ip) = ip { Some(ip) } else { None }),
         })
     }
+}
+
+fn tidy(mut addresses: Vec<InterfaceAddress>) -> Vec<InterfaceAddress> {
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.truncate(MAX_ADDRESSES);
+    addresses
 }
 
 /// The address the system would send from to `far`. Connecting a UDP socket only asks the routing table: no packet is sent.
@@ -117,6 +121,14 @@ mod tests {
 
     fn address(ip: &str, prefix: u8) -> InterfaceAddress {
         InterfaceAddress { ip: ip.parse().unwrap(), prefix, index: 2 }
+    }
+
+    #[test]
+    fn so_many_addresses_are_told_and_each_once() {
+        let many = (0..=255).flat_map(|last| [address(&format!("10.0.0.{last}"), 24); 2]);
+        let told = tidy(many.collect());
+        assert_eq!(told.len(), MAX_ADDRESSES);
+        assert_eq!((told[0].ip.to_string(), told[63].ip.to_string()), ("10.0.0.0".into(), "10.0.0.63".into()));
     }
 
     #[test]
