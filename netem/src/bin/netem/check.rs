@@ -121,7 +121,11 @@ fn cases(options: &CheckOptions) -> Vec<Case> {
         subject: Subject::Kernel(*kind),
     };
     if options.kernel {
-        return kernel::Kind::value_variants().iter().map(kernel).collect();
+        return kernel::Kind::value_variants()
+            .iter()
+            .filter(|kind| **kind != kernel::Kind::Blocked)
+            .map(kernel)
+            .collect();
     }
     let types = nat::every_type().enumerate().map(|(n, (mapping, filtering))| {
         ours(format!("type {}", n + 1), Behaviour { mapping, filtering, ..Behaviour::default() })

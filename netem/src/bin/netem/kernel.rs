@@ -26,6 +26,10 @@ const SERVER: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0
 pub(crate) const WAN: &str = "wan";
 const LAN: &str = "lan";
 
+/// How many ports a NAT that counts has, and the first of them.
+const SEQUENCE: u16 = 8192;
+const FIRST_OF_SEQUENCE: u16 = 20_000;
+
 /// What nftables can be made to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
@@ -81,8 +85,7 @@ impl Kind {
             Self::Symmetric => "masquerade fully-random",
             Self::Symmetric4096 => "ip protocol udp masquerade to :20480-24575 fully-random",
             Self::Symmetric512 => "ip protocol udp masquerade to :20480-20991 fully-random",
-            Self::SymmetricSequential => "ip protocol udp masquerade to :SEQUENCE",
-            Self::SymmetricSequential2 => "ip protocol udp masquerade to :SEQUENCE",
+            Self::SymmetricSequential | Self::SymmetricSequential2 => "ip protocol udp masquerade to :SEQUENCE",
         }
     }
 
@@ -103,6 +106,7 @@ impl Kind {
                 "update @inside { udp sport : ip saddr . udp sport } update @friends { ip daddr . udp sport }",
                 "iifname \"wan\" ip saddr . udp dport @friends dnat ip to udp dport map @inside",
             ),
+            // Where its bytes are swapped a random number is as good.
             Self::PortRestrictedRandom => {
                 ("udp sport != @drawn add @drawn { udp sport : numgen random mod 64000 offset 1024 }", "counter")
             }
@@ -142,9 +146,10 @@ impl Kind {
     }
 }
 
-/// The ports of a NAT that counts, as an expression of `nft`: a counter, and what it counts.
+/// The ports of a NAT that counts, as an expression of `nft`. By a table, because `numgen` counts in the byte order of the machine.
 fn sequence(step: u16) -> String {
-    format!("numgen inc mod {} offset 1024", 64_000 / step)
+    let ports = (0..SEQUENCE).map(|number| format!("{number} : {}", FIRST_OF_SEQUENCE + number * step));
+    format!("numgen inc mod {SEQUENCE} map {{ {} }}", ports.collect::<Vec<_>>().join(", "))
 }
 
 /// Makes the NAT that a host is behind: a namespace that waits for its outer device. The host is connected to it.

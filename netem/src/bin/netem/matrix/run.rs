@@ -36,20 +36,21 @@ pub(crate) fn pair(
 ) -> Result<Outcome, Failure> {
     let plans = [Plan::public("s"), Plan::new("a", pair.0.clone()), Plan::new("b", pair.1.clone())];
     let mut room = Room::build(label, &plans, seed, options, signals)?;
-    let outcome = meet(&mut room, &format!("{}:{PORT}", Plan::address(S)), seed, options)?;
+    let at = format!("{}:{PORT}", Plan::address(S));
+    let outcome = meet(&mut room, [&at, &at], seed, options)?;
     room.finish()?;
     Ok(outcome)
 }
 
-/// The three of them: A and B come to S, and need each other.
-pub(crate) fn meet(room: &mut Room<'_>, at: &str, seed: u64, options: &Options) -> Result<Outcome, Failure> {
+/// The three of them: A and B come to S, each at this address of it, and need each other.
+pub(crate) fn meet(room: &mut Room<'_>, at: [&str; 2], seed: u64, options: &Options) -> Result<Outcome, Failure> {
     let mut outcome = Outcome { size: u64::from(options.mib) << 20, ..Outcome::default() };
     write_first(room, seed, options)?;
     room.start(S, &["--open", "--port", &PORT.to_string()])?;
     if !room.wait(UNTIL_READY, |room| room.seen(S).id.is_some())? {
         return Ok(failed(outcome, room, "the supernode did not start"));
     }
-    for node in [A, B] {
+    for (node, at) in [A, B].into_iter().zip(at) {
         room.start(node, &["--join", at])?;
     }
     if !room.wait(UNTIL_MET, |room| known(room).is_some() || [A, B].iter().any(|node| room.seen(*node).has_ended))?
@@ -81,7 +82,8 @@ pub(crate) fn meet(room: &mut Room<'_>, at: &str, seed: u64, options: &Options) 
     }
     outcome.relayed = Some(sent);
     outcome.is_connected = true;
-    outcome.direct = outcome.direct.and(direct(room)).and(outcome.direct);
+    // Whoever lost it meanwhile was not direct.
+    outcome.direct = outcome.direct.filter(|_| direct(room).is_some());
     explain(room)?;
     outcome.packets = [packets(room, A, B), packets(room, B, A)];
     outcome.why = if outcome.direct.is_none() { why(room) } else { None };
