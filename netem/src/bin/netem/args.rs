@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::kernel;
+use crate::matrix;
 use crate::nat;
 use crate::units;
 use clap::{Args, Parser, ValueEnum};
@@ -25,6 +26,8 @@ pub(crate) enum Subcommand {
     KernelNat(KernelOptions),
     /// Prove by a STUN client what each NAT is
     Check(CheckOptions),
+    /// Let real nodes behind every pair of NATs find each other, and say how
+    Matrix(matrix::Options),
 }
 
 #[derive(Debug, Args)]
