@@ -155,6 +155,13 @@ impl Node {
                 let number = self.links.dial(now, &mut self.endpoint, to, &relays);
                 self.dials.insert(number, Purpose::Room(dial));
             }
+            RoomOutput::GiveUp { dial } => {
+                let is_it = |(_, purpose): &(&_, &Purpose)| matches!(purpose, Purpose::Room(other) if *other == dial);
+                let number = self.dials.iter().find(is_it).map(|(number, _)| *number);
+                if let Some(number) = number.filter(|number| self.links.give_up(now, &mut self.endpoint, *number)) {
+                    self.dials.remove(&number);
+                }
+            }
             RoomOutput::Drop { id } => {
                 self.spare.insert(id, now);
                 self.drop_spare(now);

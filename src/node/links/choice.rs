@@ -1,4 +1,4 @@
-//! Two connections to one node: which one stays.
+//! Two connections to one node on which both said hello: which one stays.
 
 use crate::node::identity::NodeId;
 use crate::time::Duration;
@@ -31,7 +31,8 @@ pub(super) enum Choice {
 /// simultaneous dialling gives; so that both choose alike.
 pub(super) fn choose(first: Candidate, second: Candidate, age: Duration) -> Choice {
     if first.program != second.program || first.initiator == second.initiator || age >= SIMULTANEOUS {
-        // A node does not dial whom it is linked to: whoever dialled again has no use for the first.
+        // Who made a connection says no hello on it while it has another one to the same node: whoever says hello again has no use for
+        // the first.
         Choice::Restart
     } else if second.initiator < first.initiator {
         Choice::MoveToSecond
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_dial_by_the_same_end_or_much_later_means_that_the_first_is_dead_there() {
+    fn a_second_hello_by_the_same_end_or_much_later_means_that_the_first_is_dead_there() {
         assert_eq!(choose(made_by(HIGH), made_by(HIGH), Duration::ZERO), Choice::Restart);
         assert_eq!(choose(made_by(LOW), made_by(HIGH), SIMULTANEOUS), Choice::Restart);
     }

@@ -6,6 +6,9 @@
 //!        └──proven, but the   └─────not the one────┤
 //!           other one stays ───────that stays──────┘ Retiring
 //! ```
+//!
+//! Whoever made a connection decides whether it becomes a link, by saying hello on it or not: while another connection leads to the
+//! same peer, or is about to, it only listens.
 
 use super::choice::Candidate;
 use super::dial::DialNumber;
@@ -74,6 +77,8 @@ pub(super) struct Connection {
     pub(super) dial: Option<DialNumber>,
     /// The peer's program, once proven.
     pub(super) program: u64,
+    /// Whether our hello was said. Without it the other end takes nothing from here, and knows of no link.
+    pub(super) said_hello: bool,
     pub(super) outgoing: Outgoing,
     pub(super) incoming: BTreeMap<ChannelId, FrameReader>,
     /// Channels with something to read, left for later.
@@ -111,6 +116,20 @@ impl Connection {
             Phase::Linked { peer } | Phase::Retiring { peer, .. } => Some(peer),
             Phase::ExpectHello { .. } | Phase::Closing { .. } => None,
         }
+    }
+
+    /// Whether it is its peer's link, or one that we made and where both may have said hello.
+    pub(super) const fn leads(&self) -> bool {
+        match self.phase {
+            Phase::Linked { .. } => true,
+            Phase::ExpectHello { .. } => self.initiator && self.said_hello,
+            Phase::Retiring { .. } | Phase::Closing { .. } => false,
+        }
+    }
+
+    /// Whether the other end learns more of its peer here than over `other`: that an invitation is in our hands.
+    pub(super) fn proves_more_than(&self, other: &Self) -> bool {
+        self.secret.is_some() && self.secret != other.secret
     }
 
     /// Whether everything that was said has arrived.

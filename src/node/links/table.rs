@@ -70,6 +70,7 @@ pub struct Links {
     /// Who may say more than a stranger.
     members: BTreeSet<NodeId>,
     next_dial: u64,
+    /// When connections that end, or on which our hello was not said, are looked at.
     look_at: Option<Instant>,
     events: VecDeque<LinkEvent>,
     /// What the messages among them cost.
@@ -123,6 +124,25 @@ impl Links {
         self.dials.insert(number, Dial::new(now, to, relays));
         self.advance(now, endpoint, number);
         number
+    }
+
+    /// Nobody waits for that dial any more. `false`: it goes on, since we said hello on its connection and the other end may have a link
+    /// there; or it had ended.
+    pub fn give_up(&mut self, now: Instant, endpoint: &mut Endpoint, number: DialNumber) -> bool {
+        let made = self.connections.values().find(|connection| connection.dial == Some(number));
+        let made = made.map(|made| (made.handle, made.said_hello));
+        if !self.dials.contains_key(&number) || made.is_some_and(|(_, said_hello)| said_hello) {
+            return false;
+        }
+        if let Some((made, _)) = made {
+            self.close(now, endpoint, made, close::NOT_NEEDED, "");
+        }
+        for attempt in self.dials.remove(&number).iter().flat_map(Dial::attempts) {
+            if self.attempts.remove(&attempt).is_some() {
+                endpoint.close(now, attempt, close::NOT_NEEDED, "");
+            }
+        }
+        true
     }
 
     /// Says something to a peer.
@@ -197,13 +217,14 @@ impl Links {
                     phase,
                     dial,
                     program: 0,
+                    said_hello: false,
                     outgoing: Default::default(),
                     incoming: BTreeMap::new(),
                     unread: BTreeSet::new(),
                     behind: None,
                     retired: false,
                 };
-                self.on_connected(endpoint, connection);
+                self.on_connected(now, endpoint, connection);
             }
             mrt::Event::Readable { connection, channel } => self.on_readable(now, endpoint, connection, channel),
             mrt::Event::Writable { connection, .. } => {
@@ -239,6 +260,7 @@ impl Links {
         }
         if self.look_at.is_some_and(|at| now >= at) {
             self.look_after_ends(now, endpoint);
+            self.look_at_silent(now, endpoint);
         }
     }
 

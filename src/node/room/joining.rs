@@ -9,7 +9,7 @@ use crate::node::api::{ErrorCode, Event};
 use crate::node::identity::NodeId;
 use crate::node::record::{MemberRecord, PROTOCOL_VERSION};
 use crate::time::{Duration, Instant};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// Redirections that are followed, at most.
@@ -28,7 +28,8 @@ const NO_RETURN: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(super) struct Joining {
     errand: Errand,
-    dials: BTreeSet<DialNumber>,
+    /// Calls on their way, and to whom if that is known.
+    dials: BTreeMap<DialNumber, Option<NodeId>>,
     /// Whose door we stand at.
     pub(super) host: Option<NodeId>,
     voucher: Option<Voucher>,
@@ -96,10 +97,10 @@ impl Room {
     }
 
     fn begin_joining(&mut self, now: Instant, errand: Errand, to: Vec<DialTo>) {
-        let mut dials = BTreeSet::new();
+        let mut dials = BTreeMap::new();
         for to in to {
             let dial = self.links.next_dial();
-            dials.insert(dial);
+            dials.insert(dial, to.id);
             self.outputs.push_back(RoomOutput::Dial { dial, to });
         }
         let deadline = now + if errand == Errand::Return { NO_RETURN } else { NO_ANSWER };
@@ -140,7 +141,7 @@ impl Room {
         let id = peer.record.id();
         let Some(joining) = &mut self.joining else { return };
         let Some(dial) = peer.dial else { return };
-        if !joining.dials.remove(&dial) || joining.host.is_some() {
+        if joining.dials.remove(&dial).is_none() || joining.host.is_some() {
             return;
         }
         if joining.is_asked_for() && self.view.contains(id) {
@@ -160,6 +161,13 @@ impl Room {
         let Some(joining) = &mut self.joining else { return };
         joining.host = Some(host);
         joining.retry = None;
+        // A ticket names the node that we were sent on to as well: two calls to it may be on their way.
+        let others: Vec<DialNumber> =
+            joining.dials.iter().filter(|(_, to)| **to == Some(host)).map(|(dial, _)| *dial).collect();
+        for dial in others {
+            joining.dials.remove(&dial);
+            self.outputs.push_back(RoomOutput::GiveUp { dial });
+        }
         let room = match joining.errand {
             Errand::Address(_) => None,
             Errand::Ticket(room) => Some(room),
@@ -209,7 +217,7 @@ impl Room {
                 }
                 let dial = self.links.next_dial();
                 if let Some(joining) = &mut self.joining {
-                    joining.dials.insert(dial);
+                    joining.dials.insert(dial, Some(id));
                 }
                 let (addresses, key) = (self.addresses_told_by(from, &record), Some(record.noise()));
                 let to = DialTo { addresses, id: Some(id), key, invitation: None };
@@ -221,7 +229,7 @@ impl Room {
     /// A dial for it came to nothing.
     pub(super) fn on_joining_dial_failed(&mut self, dial: DialNumber, why: DialFailure, words: &str) {
         let Some(joining) = &mut self.joining else { return };
-        if joining.dials.remove(&dial) && joining.dials.is_empty() && joining.host.is_none() {
+        if joining.dials.remove(&dial).is_some() && joining.dials.is_empty() && joining.host.is_none() {
             self.fail_joining(ErrorCode::Unreachable, &failure_words(why, words));
         }
     }

@@ -46,6 +46,11 @@ pub enum RoomOutput {
         /// Whom.
         to: DialTo,
     },
+    /// That dial is not needed any more. If it is too late for that, it ends like any other.
+    GiveUp {
+        /// Which.
+        dial: DialNumber,
+    },
     /// The link to `id` serves no purpose of the room: close it once what was sent on it has left.
     Drop {
         /// Whose link.

@@ -53,6 +53,8 @@ impl Links {
         }
         let Some(connection) = self.connections.remove(&handle) else { return };
         self.events.push_back(LinkEvent::Gone(handle));
+        // Another one, on which our hello was not said, may have its turn.
+        self.look_at = Some(now);
         self.unhold(now, endpoint, handle);
         if let Some(number) = connection.dial {
             self.dials.remove(&number);
@@ -91,7 +93,8 @@ impl Links {
                 || (matches!(connection.phase, Phase::Linked { .. }) && connection.is_heard())
         };
         let handles: Vec<_> = self.connections.values().filter(ending).map(|connection| connection.handle).collect();
-        self.look_at = (!handles.is_empty()).then(|| now + LOOK_EVERY);
+        let silent = self.connections.values().any(|connection| !connection.said_hello);
+        self.look_at = (!handles.is_empty() || silent).then(|| now + LOOK_EVERY);
         for handle in handles {
             let Some(connection) = self.connections.get_mut(&handle) else { continue };
             let heard = connection.is_heard();
@@ -172,6 +175,7 @@ impl Links {
         if self.connections.remove(&handle).is_some() {
             endpoint.close(now, handle, code, words);
             self.events.push_back(LinkEvent::Gone(handle));
+            self.look_at = Some(now);
             self.unhold(now, endpoint, handle);
         }
     }

@@ -17,7 +17,7 @@ impl Links {
         handle: ConnectionHandle,
         channel: ChannelId,
     ) {
-        let Some(connection) = self.connections.get_mut(&handle) else { return };
+        let Some(connection) = self.connections.get(&handle) else { return };
         let early = matches!(connection.phase, Phase::ExpectHello { .. });
         if channel.class() == Class::Bulk {
             if !connection.is_theirs(channel) {
@@ -37,7 +37,8 @@ impl Links {
                 return;
             }
             let proof = channel.class() == Class::Control;
-            if connection.behind.is_some() || (early && !proof) {
+            let early = early && !(proof && self.may_judge(now, endpoint, connection));
+            if connection.behind.is_some() || early {
                 self.keep_for_later(now, endpoint, handle, channel);
             } else {
                 self.read(now, endpoint, handle, channel);

@@ -352,7 +352,8 @@ impl World {
                         self.schedule(DELAY * 2, Happening::Down { at, id, why: LinkDown::Closed });
                     }
                 }
-                RoomOutput::Punch { .. } | RoomOutput::Publish => {}
+                // Here it is always too late to give up a dial.
+                RoomOutput::Punch { .. } | RoomOutput::Publish | RoomOutput::GiveUp { .. } => {}
             }
         }
     }
