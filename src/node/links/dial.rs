@@ -174,6 +174,11 @@ impl Dial {
         self.attempt(now, endpoint, route)
     }
 
+    /// Somebody looks for a way, and will say when there is none.
+    pub(super) const fn expect_route(&mut self) {
+        self.asked += 1;
+    }
+
     /// A relay that was asked is of no help.
     pub(super) fn on_no_route(&mut self) {
         self.asked = self.asked.saturating_sub(1);
@@ -183,6 +188,9 @@ impl Dial {
     /// An attempt failed.
     pub(super) fn on_lost(&mut self, connection: ConnectionHandle, reason: &CloseReason) {
         self.attempts.remove(&connection);
+        if *reason == CloseReason::Refused && self.expected.is_none() {
+            self.asked = 0;
+        }
         self.failure = match (reason, self.failure) {
             (CloseReason::Refused, _) => DialFailure::Refused,
             (_, DialFailure::Refused) => DialFailure::Refused,

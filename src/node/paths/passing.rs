@@ -13,6 +13,9 @@ use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+/// Relays that a link which found no direct path has in all.
+const BACKUPS: usize = 2;
+
 /// Members whose addresses relays told, at most: as many as a room holds.
 const MAX_SEEN: usize = 4096;
 
@@ -46,11 +49,6 @@ impl Passing {
         if self.seen.len() < MAX_SEEN || self.seen.contains_key(&peer) {
             self.seen.insert(peer, ip);
         }
-    }
-
-    /// Flows that are passed on at the moment.
-    pub(in crate::node) fn flows(&self) -> usize {
-        self.relaying.len()
     }
 }
 
@@ -95,6 +93,23 @@ impl Node {
             self.endpoint.relay_close(end.connection, end.channel);
         }
         sent
+    }
+
+    /// No direct path was found: a second member is asked to pass on, too, so that the link outlives the first.
+    pub(in crate::node) fn back_up(&mut self, now: Instant, peer: NodeId) {
+        let Some(connection) = self.links.connection(peer) else { return };
+        let relays = self.endpoint.paths(now, connection).into_iter().filter_map(|path| match path.route {
+            Route::Relayed { by, .. } => self.links.peer_of(by),
+            Route::Udp { .. } => None,
+        });
+        let present: Vec<NodeId> = relays.collect();
+        if present.len() >= BACKUPS {
+            return;
+        }
+        let other = self.relays_to(Some(peer)).through.into_iter().find(|relay| !present.contains(relay));
+        if let Some(other) = other {
+            self.ask_way(now, other, peer, Errand::Standby(connection));
+        }
     }
 
     /// Somebody says something about relaying.

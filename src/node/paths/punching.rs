@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 /// A socket that a punch found a way with is kept so long for the other end to use it.
-const KEPT_FOR: Duration = Duration::from_secs(15);
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(15);
 
 /// While it is not known what a NAT does, no ports are guessed at; so long after the start at most.
 const MEASURING: Duration = Duration::from_secs(10);
@@ -82,6 +82,27 @@ impl Punching {
             [pair.due(), punch]
         });
         pairs.flatten().chain(self.kept.iter().map(|kept| kept.until)).min()
+    }
+
+    /// What all that punches may spend.
+    pub(super) const fn budget(&mut self) -> &mut Budget {
+        &mut self.budget
+    }
+
+    /// A probe is to leave.
+    pub(super) fn send(&mut self, packet: Packet) {
+        self.outgoing.push_back(packet);
+    }
+
+    /// A socket is in use, or will be soon.
+    pub(super) fn keep(&mut self, kept: Kept) {
+        self.kept.push(kept);
+    }
+
+    /// Random bytes for a meeting.
+    pub(super) fn draw(&self, number: u64) -> [u8; 32] {
+        let seed = [&b"meeting"[..], &number.to_be_bytes()].concat();
+        *blake3::keyed_hash(&self.seed, &seed).as_bytes()
     }
 
     /// The next probe.
@@ -419,6 +440,9 @@ impl Node {
                 pair.stage = None;
                 pair.move_to_rest(now, why);
                 self.paths.forget(peer);
+                if pair.initiator {
+                    self.back_up(now, peer);
+                }
             }
             None if pair.initiator => pair.move_to_proving(now),
             None => {}
