@@ -12,27 +12,27 @@
 //! ```
 //!
 //! Reading order: [`offer`] (what both tell each other), [`plan`] (what follows from two fingerprints), [`packet`] (PNCH), [`budget`] (what a
-//! node may spend), [`experience`] (what worked before), [`guess`] (in which order ports are tried), [`punch`] (the executor), `ledger` (what it
+//! node may spend), [`experience`] (what worked before), [`guess`] (in which order ports are tried), [`executor`] (one punch at work), `ledger` (what it
 //! sent and heard), `stages` (what it sends in each stage), [`strangers`] (two who type each other's addresses and share nothing).
 //!
 //! This layer knows neither MRT nor rooms, and no clock, socket or dice: time, reports and a seed are arguments.
 
 pub mod budget;
+pub mod executor;
 pub mod experience;
 pub mod guess;
 pub mod offer;
 pub mod packet;
 pub mod plan;
-pub mod punch;
 pub mod strangers;
 
 mod ledger;
 mod stages;
 
 pub use budget::Budget;
+pub use executor::{Config, Event, Ours, Punch};
 pub use experience::Experience;
 pub use offer::{Latest, Offer};
 pub use packet::PairId;
 pub use plan::{Plan, Reason, Stage, plan};
-pub use punch::{Config, Event, Ours, Punch};
 pub use strangers::Strangers;

@@ -42,8 +42,8 @@ pub struct Latest {
     pub port: u16,
     /// How long before the offer was made it was seen, in milliseconds.
     pub age_ms: u32,
-    /// Ports a second that others behind this NAT take, as far as it was seen.
-    pub others_per_second: u16,
+    /// Ports a second that others behind this NAT take, if it was seen twice.
+    pub others_per_second: Option<u16>,
 }
 
 impl Offer {
@@ -96,7 +96,7 @@ mod tests {
         let hostile = Offer {
             candidates: (0..100_000).map(forged).collect(),
             public: (0..100_000_u32).map(|n| IpAddr::from([9, 9, (n >> 8) as u8, n as u8])).collect(),
-            latest: Some(Latest { port: 5, age_ms: u32::MAX, others_per_second: u16::MAX }),
+            latest: Some(Latest { port: 5, age_ms: u32::MAX, others_per_second: Some(u16::MAX) }),
             sockets: u16::MAX,
             fingerprint: Fingerprint { ports: Some(Ports::Random { lowest: 9, highest: 3 }), ..Fingerprint::default() },
             ..offer()
@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn a_public_address_is_one_that_hosts_in_the_world_have_and_counts_once() {
         let public = ["10.0.0.1", "9.9.9.9", "::ffff:9.9.9.9", "224.0.0.1", "2a00::1", "fd00::1"];
-        let left = Offer { public: public.map(|ip| ip.parse().unwrap()).to_vec(), ..offer() }.sanitised(&Context::default());
+        let left =
+            Offer { public: public.map(|ip| ip.parse().unwrap()).to_vec(), ..offer() }.sanitised(&Context::default());
         assert_eq!(left.public, ["9.9.9.9", "2a00::1"].map(|ip| ip.parse::<IpAddr>().unwrap()));
     }
 
@@ -117,7 +118,7 @@ mod tests {
     fn an_offer_comes_back_from_the_codec_as_it_was() {
         let full = Offer {
             candidates: vec![Candidate::new("[2a00::1]:5".parse().unwrap(), CandidateKind::Mapped)],
-            latest: Some(Latest { port: 5, age_ms: 20, others_per_second: 3 }),
+            latest: Some(Latest { port: 5, age_ms: 20, others_per_second: Some(3) }),
             ..offer()
         };
         let bytes = bincode::serde::encode_to_vec(&full, bincode::config::standard()).unwrap();

@@ -331,8 +331,9 @@ pub fn plan(ours: &Fingerprint, theirs: &Fingerprint, circumstances: &Circumstan
         let further = further(pair);
         hopeless |= further.is_none();
         for stage in further.unwrap_or_default() {
-            // Several assumptions may ask for the same; fresh ports and predictions are tried more than once on purpose.
-            if !matches!(stage, Stage::Spray { .. } | Stage::Product { .. }) || !stages.contains(&stage) {
+            // Several assumptions may ask for the same spray. What costs little is tried more than once on purpose.
+            let is_dear = matches!(stage.kind(), StageKind::Spray | StageKind::Product);
+            if !(is_dear && stages.contains(&stage)) {
                 stages.push(stage);
             }
         }
@@ -394,7 +395,9 @@ fn assumptions(first: &Fingerprint, second: &Fingerprint) -> Vec<(Side, Side)> {
     let (mapped, also) = (mapping(first), mapping(second));
     let sides = |fingerprint: &Fingerprint, mapping: Option<Mapping>| match mapping {
         Some(mapping) => vec![Side::of(fingerprint, mapping)],
-        None => [Mapping::Independent, Mapping::ByAddressAndPort].map(|mapping| Side::of(fingerprint, mapping)).to_vec(),
+        None => {
+            [Mapping::Independent, Mapping::ByAddressAndPort].map(|mapping| Side::of(fingerprint, mapping)).to_vec()
+        }
     };
     let mut pairs = Vec::new();
     for a in sides(first, mapped) {
@@ -436,7 +439,8 @@ fn both_unseen(a: &Side, b: &Side) -> Option<Vec<Stage>> {
     let holds = |holder: &Side| holder.filtering < by_port && one_maps_by_address;
     let holders = [(a.pool(), End::Initiator, a), (b.pool(), End::Responder, b)];
     // A holder that maps by address is found at once; one that maps by port has to be found twice.
-    let best = holders.into_iter().filter(|(_, _, side)| holds(side)).min_by_key(|(pool, _, side)| (side.mapping, *pool));
+    let best =
+        holders.into_iter().filter(|(_, _, side)| holds(side)).min_by_key(|(pool, _, side)| (side.mapping, *pool));
     if let Some((_, end, side)) = best {
         return Some(spray(end, side));
     }
@@ -450,14 +454,21 @@ fn both_unseen(a: &Side, b: &Side) -> Option<Vec<Stage>> {
 fn spray(holder: End, side: &Side) -> Vec<Stage> {
     match side.aim {
         // Its ports are the next few. More sockets than one, so that a lost packet is no lost round.
-        Aim::After { .. } => vec![Stage::Spray { holder, sockets: side.sockets.clamp(1, 4), probes: SLACK, aim: side.aim }; 3],
+        Aim::After { .. } => {
+            vec![Stage::Spray { holder, sockets: side.sockets.clamp(1, 4), probes: SLACK, aim: side.aim }; 3]
+        }
         Aim::Pool(pool) => {
             let ports = f64::from(pool.len());
             let even = (SPRAY_MEETINGS * ports).sqrt().ceil().max(8.0);
             let sockets = even.min(f64::from(side.sockets)).max(1.0);
             // A tenth more than needed, because packets get lost.
             let probes = (1.1 * SPRAY_MEETINGS * ports / sockets).ceil().min(ports).min(1750.0_f64.max(7.0 * even));
-            vec![Stage::Spray { holder, sockets: sockets as u16, probes: (probes as u16).min(MAX_PROBES - RESERVE), aim: side.aim }]
+            vec![Stage::Spray {
+                holder,
+                sockets: sockets as u16,
+                probes: (probes as u16).min(MAX_PROBES - RESERVE),
+                aim: side.aim,
+            }]
         }
     }
 }

@@ -60,7 +60,10 @@ fn the_table_of_all_pairs() {
                     _ => line.push((stage, 1)),
                 }
             }
-            let line: Vec<_> = line.iter().map(|(stage, times)| if *times > 1 { format!("{times} {stage}") } else { stage.clone() }).collect();
+            let line: Vec<_> = line
+                .iter()
+                .map(|(stage, times)| if *times > 1 { format!("{times} {stage}") } else { stage.clone() })
+                .collect();
             let line = line.join(", ");
             table += &format!("{name:<16}{other:<16}{line}");
             if let Reason::TooManyPorts { .. } = otherwise {
@@ -119,24 +122,43 @@ fn where_nothing_can_help_it_is_said_why() {
 /// A firewall that does not translate is a known port behind a filter.
 #[test]
 fn a_firewall_is_a_known_port() {
-    let firewall = Fingerprint { translated: Some(false), mapping: None, ..nat(Mapping::Independent, Filtering::ByAddressAndPort, Ports::Kept) };
+    let firewall = Fingerprint {
+        translated: Some(false),
+        mapping: None,
+        ..nat(Mapping::Independent, Filtering::ByAddressAndPort, Ports::Kept)
+    };
     let symmetric = nat(Mapping::ByAddressAndPort, Filtering::ByAddressAndPort, random(64_512));
     let holder = |stage: &Stage| matches!(stage, Stage::Spray { holder: End::Responder, .. });
     assert!(both(&firewall, &symmetric).stages.iter().any(holder));
 }
 
 fn fingerprints() -> impl Strategy<Value = Fingerprint> {
-    let mapping = prop::option::of(prop::sample::select(vec![Mapping::Independent, Mapping::ByAddress, Mapping::ByAddressAndPort]));
-    let filtering = prop::option::of(prop::sample::select(vec![Filtering::Independent, Filtering::ByAddress, Filtering::ByAddressAndPort]));
+    let mapping = prop::option::of(prop::sample::select(vec![
+        Mapping::Independent,
+        Mapping::ByAddress,
+        Mapping::ByAddressAndPort,
+    ]));
+    let filtering = prop::option::of(prop::sample::select(vec![
+        Filtering::Independent,
+        Filtering::ByAddress,
+        Filtering::ByAddressAndPort,
+    ]));
     let ports = prop_oneof![
         Just(None),
         Just(Some(Ports::Kept)),
         any::<i16>().prop_map(|step| Some(Ports::Sequential { step })),
         any::<(u16, u16)>().prop_map(|(lowest, highest)| Some(Ports::Random { lowest, highest })),
     ];
-    (mapping, filtering, ports, any::<Option<bool>>(), any::<bool>()).prop_map(|(mapping, filtering, ports, translated, blocked)| {
-        Fingerprint { mapping, filtering, ports, translated, blocked, ..Fingerprint::default() }
-    })
+    (mapping, filtering, ports, any::<Option<bool>>(), any::<bool>()).prop_map(
+        |(mapping, filtering, ports, translated, blocked)| Fingerprint {
+            mapping,
+            filtering,
+            ports,
+            translated,
+            blocked,
+            ..Fingerprint::default()
+        },
+    )
 }
 
 proptest! {
