@@ -50,6 +50,8 @@ pub(super) enum Purpose {
     Room(room::DialNumber),
     /// A download wants this holder.
     Holder(NodeId),
+    /// It waits for our call, since it cannot reach us.
+    Callback,
 }
 
 /// How members are reached, as it was told.

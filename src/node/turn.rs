@@ -92,8 +92,14 @@ impl Node {
                 let purpose = dial.and_then(|dial| self.dials.remove(&dial));
                 let dial = match purpose {
                     Some(Purpose::Room(dial)) => Some(dial),
-                    Some(Purpose::Holder(_)) | None => None,
+                    Some(Purpose::Holder(_) | Purpose::Callback) | None => None,
                 };
+                for waiting in self.links.answer_waiting(peer) {
+                    if let Some(Purpose::Room(dial)) = self.dials.remove(&waiting) {
+                        let (record, dial) = (record.clone(), Some(dial));
+                        self.room.handle_link_up(now, LinkedPeer { record, remote, secret, dial });
+                    }
+                }
                 self.room.handle_link_up(now, LinkedPeer { record, remote, secret, dial });
                 self.catalogue.handle_link_up(peer);
                 if let Some(remote) = remote {
@@ -118,7 +124,7 @@ impl Node {
                 match self.dials.remove(&dial) {
                     Some(Purpose::Room(dial)) => self.room.handle_dial_failed(now, dial, why, &words),
                     Some(Purpose::Holder(peer)) => self.downloads.on_link_failed(peer),
-                    None => {}
+                    Some(Purpose::Callback) | None => {}
                 }
             }
             LinkEvent::Message { from, message } => {

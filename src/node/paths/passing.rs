@@ -52,6 +52,17 @@ impl Passing {
     }
 }
 
+/// Whether a NAT shows everybody one port, as far as is known.
+pub(super) fn is_easy(nat: &Fingerprint) -> bool {
+    nat.mapping.is_none_or(|mapping| mapping == Mapping::Independent)
+}
+
+/// Whether a host behind that NAT can be called from a port that nobody has foreseen: its own is known, and its filter asks for the
+/// caller's address at most.
+pub(super) fn is_welcoming(nat: &Fingerprint) -> bool {
+    nat.mapping == Some(Mapping::Independent) && nat.filtering.is_some_and(|filter| filter <= Filtering::ByAddress)
+}
+
 impl Node {
     /// Who could pass on to a member: the supernode first, which is linked to everyone, then others that we reach directly.
     pub(in crate::node) fn relays_to(&self, to: Option<NodeId>) -> Relays {
@@ -65,11 +76,12 @@ impl Node {
         let through = std::iter::once(supernode).chain(strangers).chain(others).filter(direct).take(MAX_RELAYS);
         let theirs = view.record(to).map(|record| record.facts.nat).unwrap_or_default();
         let ours = self.nat.fingerprint();
-        let is_easy = |nat: &Fingerprint| nat.mapping.is_none_or(|mapping| mapping == Mapping::Independent);
         let turn = match theirs.filtering {
             Some(Filtering::Independent) => Turn::Last,
             // It opens its NAT for us as soon as it hears that we are there.
-            _ if is_easy(ours) && is_easy(&theirs) => Turn::Together,
+            _ if is_easy(ours) && is_easy(&theirs) || is_welcoming(&theirs) => Turn::Together,
+            // We open ours, and it calls.
+            _ if is_welcoming(ours) => Turn::Wait,
             _ => Turn::First,
         };
         Relays { through: through.collect(), turn }
