@@ -137,10 +137,8 @@ fn what_was_not_measured_is_found_out_by_trying() {
     let met = opened(20, |seed| Plan { known: [nothing; 2], ..Plan::new(seed, from_ref(&home), from_ref(&home)) });
     assert_eq!(met, 20);
     for order in [[&home, &Behaviour::symmetric()], [&Behaviour::symmetric(), &home]] {
-        let met = opened(20, |seed| Plan {
-            known: [nothing; 2],
-            ..Plan::new(seed, from_ref(order[0]), from_ref(order[1]))
-        });
+        let met =
+            opened(20, |seed| Plan { known: [nothing; 2], ..Plan::new(seed, from_ref(order[0]), from_ref(order[1])) });
         assert!(met >= 15, "{order:?}: {met} of 20");
     }
 }
