@@ -9,7 +9,7 @@
 //!                │ connect, send, close                   ▲ connected, message, lost
 //! mrt/       Endpoint: encrypted, reliable, prioritised channels between two nodes
 //!                │ Transmit                               ▲ Datagram
-//! driver/    the one UDP socket, the clock, the threads
+//! driver/    the UDP sockets, the clock, the threads, the network around
 //! ```
 //!
 //! Reading order: [`machine`] (the one shape of everything that moves packets), [`mrt`] (the transport), [`node`] (the room),

@@ -4,8 +4,8 @@
 //! and over a small corpus of what is meant to be sent, with everything that one missing end or one damaged byte makes of it.
 
 use anjer::mrt::api::{ChannelId, Class};
-use anjer::mrt::fuzz;
-use anjer::mrt::wire::{Cid, Clear, DataHeader, Frame, Pattern, put_ack};
+use anjer::mrt::wire::{Cid, Clear, DataHeader, Frame, Pattern, RelyHeader, put_ack};
+use anjer::mrt::{RelayChannel, fuzz};
 
 type Target = fn(&[u8]) -> bool;
 
@@ -40,7 +40,6 @@ fn clear_packets() -> Vec<Vec<u8>> {
         emitted(&Clear::Rcon { relayed: true, pattern: Pattern::IKpsk2, from, cookie: &[9; 64], noise: &[7; 512] }),
         emitted(&Clear::Rtry { to, cookie: &[9; 40] }),
         emitted(&Clear::Acon { to, from, noise: &[7; 48] }),
-        emitted(&Clear::Pnch { tag: [3; 16] }),
     ]
 }
 
@@ -52,6 +51,13 @@ fn data_headers() -> Vec<Vec<u8>> {
         bytes
     };
     vec![header(false), header(true)]
+}
+
+fn rely_headers() -> Vec<Vec<u8>> {
+    let mut bytes = Vec::new();
+    RelyHeader { to: Cid(5), counter: 6, channel: RelayChannel(7) }.emit(&mut bytes);
+    bytes.extend_from_slice(&[0; 40]);
+    vec![bytes]
 }
 
 fn payloads() -> Vec<Vec<u8>> {
@@ -149,6 +155,7 @@ macro_rules! targets {
 targets! {
     clear_packet: clear_packets;
     data_header: data_headers;
+    rely_header: rely_headers;
     frames: payloads;
     packet_number: numbers;
     replay_window: replay_steps;

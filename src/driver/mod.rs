@@ -10,15 +10,19 @@
 //!   (any thread) ◀─────────────────────────   receive      ◀───────────────────────   (a Helper, if there is one)
 //!                       events (bounded)      acknowledge         done (bounded)
 //!                                             send
-//!                                               │  ▲
-//!                                               ▼  │
-//!                                              Sockets
+//!                                             │  ▲  │  ▲  requests, facts (bounded)
+//!                                             ▼  │  └──┼────────────────────────▶  anjer-world
+//!                                            Sockets   └─────────────────────────  (surroundings, if they are wanted)
 //! ```
 //!
 //! One thread receives, acknowledges and sends. Two processes that talk to each other then keep two cores busy without one lock
 //! or one hand-over between threads on the way of a packet; a second thread would pay for both.
 //!
-//! Reading order: [`Driven`] (what can be run), [`run`](spawn) (the loop), [`Socket`], [`Remote`], [`Helper`], [`Clock`].
+//! A machine may have more sockets than one ([`SocketRequest`](crate::machine::SocketRequest)): they share the turns and the receive
+//! buffers, and none of them can starve the main one or the clock.
+//!
+//! Reading order: [`Driven`] (what can be run), [`run`](spawn) (the loop), [`Socket`], `Sockets`, [`Remote`], [`Helper`],
+//! [`surroundings`], [`Clock`].
 //!
 //! This layer knows nothing of MRT or rooms: it moves datagrams, commands and events.
 

@@ -81,7 +81,8 @@ pub struct Remote<C, E> {
     commander: Commander<C>,
     events: Receiver<E>,
     network: JoinHandle<()>,
-    helper: Option<JoinHandle<()>>,
+    /// The threads beside it, which end after it.
+    beside: Vec<JoinHandle<()>>,
     local: SocketAddr,
 }
 
@@ -90,10 +91,10 @@ impl<C, E> Remote<C, E> {
         commander: Commander<C>,
         events: Receiver<E>,
         network: JoinHandle<()>,
-        helper: Option<JoinHandle<()>>,
+        beside: Vec<JoinHandle<()>>,
         local: SocketAddr,
     ) -> Self {
-        Self { commander, events, network, helper, local }
+        Self { commander, events, network, beside, local }
     }
 
     /// The address that the socket is bound to.
@@ -121,14 +122,14 @@ impl<C, E> Remote<C, E> {
         &self.events
     }
 
-    /// Waits until the machine has finished, by itself, and the helper too. Events that were not read are gone. An error says that a
+    /// Waits until the machine has finished, by itself, and the threads beside it too. Events that were not read are gone. An error says that a
     /// thread panicked.
     pub fn join(self) -> std::thread::Result<()> {
-        let Self { commander, events, network, helper, local: _ } = self;
+        let Self { commander, events, network, beside, local: _ } = self;
         // Unread events must not hold up the end.
         drop(events);
         network.join()?;
         drop(commander);
-        helper.map_or(Ok(()), JoinHandle::join)
+        beside.into_iter().try_for_each(JoinHandle::join)
     }
 }

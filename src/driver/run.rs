@@ -10,6 +10,7 @@ use super::helper::{self, Helper};
 use super::remote::{Commander, Remote};
 use super::socket::{Outcome, Socket};
 use super::sockets::{Share, Sockets};
+use super::surroundings::{self, World};
 use super::{Clock, wait::wait};
 use crate::machine::{MAX_TRANSMIT_BYTES, SocketRequest, Transmit};
 use crate::time::{Duration, Instant};
@@ -29,10 +30,10 @@ const MAX_EVENTS: usize = 1024;
 /// the allocator returns it to the system, only to ask for it again (both measured: a fifth of a receiver's time).
 const TELL_EVERY: usize = 64 << 10;
 
-/// Commands, or answers of the helper, taken a turn, at most.
+/// Commands, answers of the helper, or facts about the surroundings, taken a turn, at most.
 const COMMANDS_A_TURN: usize = 32;
 
-/// Events told, or jobs given, a turn, at most.
+/// Events told, jobs given, or requests made, a turn, at most.
 const EVENTS_A_TURN: usize = 256;
 
 /// Transmits a turn, at most: 16 of 64 KiB are a third of a millisecond of work.
@@ -60,18 +61,21 @@ where
     let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let local = socket.local_addr();
-    let (network, commands, events) = Network::new(poll, &waker, socket, driven, clock, None)?;
+    let (network, commands, events) = Network::new(poll, &waker, socket, driven, clock, None, None)?;
     let thread = Builder::new().name(name.into()).spawn(move || network.run())?;
-    Ok(Remote::new(Commander::new(commands, waker), events, thread, None, local))
+    Ok(Remote::new(Commander::new(commands, waker), events, thread, Vec::new(), local))
 }
 
-/// Runs a machine on a thread of its own, called `name`, and its jobs on another, called `anjer-disk`.
+/// Runs a machine on a thread of its own, called `name`, and its jobs on another, called `anjer-disk`. With `surroundings` there is a
+/// third one, called `anjer-world`, that tells it about the network around it; without it, whatever the machine asks of them goes
+/// unanswered.
 pub fn spawn_with_helper<D, H>(
     name: &str,
     socket: Socket,
     driven: D,
     clock: Clock,
     helper: H,
+    surroundings: Option<surroundings::Config>,
 ) -> io::Result<Remote<D::Command, D::Event>>
 where
     D: Driven + 'static,
@@ -83,10 +87,17 @@ where
     let (jobs, jobs_out) = bounded(helper::MAX_JOBS);
     let (done_in, done) = bounded(helper::MAX_DONE);
     let helping = Helping { jobs, done, held: None };
-    let (network, commands, events) = Network::new(poll, &waker, socket, driven, clock, Some(helping))?;
-    let helper = helper::spawn(helper, jobs_out, done_in, Arc::clone(&waker))?;
+    let mut beside = Vec::new();
+    let mut world = None;
+    if let Some(config) = surroundings {
+        let (ours, thread) = surroundings::spawn(config, clock, Arc::clone(&waker))?;
+        world = Some(ours);
+        beside.push(thread);
+    }
+    let (network, commands, events) = Network::new(poll, &waker, socket, driven, clock, Some(helping), world)?;
+    beside.push(helper::spawn(helper, jobs_out, done_in, Arc::clone(&waker))?);
     let thread = Builder::new().name(name.into()).spawn(move || network.run())?;
-    Ok(Remote::new(Commander::new(commands, waker), events, thread, Some(helper), local))
+    Ok(Remote::new(Commander::new(commands, waker), events, thread, beside, local))
 }
 
 /// The network thread's ends of the helper's channels.
@@ -136,6 +147,7 @@ struct Network<D: Driven> {
     commands: Receiver<D::Command>,
     teller: Teller<D>,
     helping: Option<Helping<D>>,
+    world: Option<World>,
     /// Nobody can send a command any more.
     abandoned: bool,
     /// What is to be sent next, or found the system's buffer full.
@@ -160,6 +172,7 @@ impl<D: Driven> Network<D> {
         driven: D,
         clock: Clock,
         helping: Option<Helping<D>>,
+        world: Option<World>,
     ) -> io::Result<Ends<D>> {
         let sockets = Sockets::new(socket, poll.registry())?;
         let (commands_in, commands) = bounded(MAX_COMMANDS);
@@ -174,6 +187,7 @@ impl<D: Driven> Network<D> {
             commands,
             teller: Teller { events, held: None },
             helping,
+            world,
             abandoned: false,
             buffer: Vec::with_capacity(MAX_TRANSMIT_BYTES),
             unsent: None,
@@ -196,6 +210,7 @@ impl<D: Driven> Network<D> {
             self.send();
             // Sending may have something to tell, too, or want a socket.
             self.change_sockets();
+            self.ask();
             self.tell();
             if self.is_over() {
                 break;
@@ -231,7 +246,7 @@ impl<D: Driven> Network<D> {
         }
     }
 
-    /// Commands, and what the helper did.
+    /// Commands, what the helper did, and what is told about the surroundings.
     fn obey(&mut self) {
         let now = self.clock.now();
         if let Some(helping) = &self.helping {
@@ -240,6 +255,16 @@ impl<D: Driven> Network<D> {
                 && let Ok(done) = helping.done.try_recv()
             {
                 self.driven.handle_done(now, done);
+                taken += 1;
+            }
+            self.more |= taken == COMMANDS_A_TURN;
+        }
+        if let Some(world) = &mut self.world {
+            let mut taken = 0;
+            while taken < COMMANDS_A_TURN
+                && let Some(fact) = world.take()
+            {
+                self.driven.handle_surroundings(now, fact);
                 taken += 1;
             }
             self.more |= taken == COMMANDS_A_TURN;
@@ -284,6 +309,22 @@ impl<D: Driven> Network<D> {
         }
         // What was opened may want to be used.
         self.more |= changed > 0;
+    }
+
+    /// What the machine asks of its surroundings. It asks even where nobody answers, so that what it wants does not pile up.
+    fn ask(&mut self) {
+        let driven = &mut self.driven;
+        let Some(world) = &mut self.world else {
+            let mut unheard = 0;
+            while unheard < EVENTS_A_TURN && driven.poll_request().is_some() {
+                unheard += 1;
+            }
+            self.more |= unheard == EVENTS_A_TURN;
+            return;
+        };
+        let (asked, full) = world.ask(EVENTS_A_TURN, || driven.poll_request());
+        self.more |= asked == EVENTS_A_TURN;
+        self.retry |= full;
     }
 
     /// Events to their reader, jobs to the helper.

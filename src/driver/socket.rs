@@ -179,6 +179,12 @@ impl Socket {
                         // What fails alone too is not offload's fault.
                         if let Some(segments) = doubted.take() {
                             self.segments = segments;
+                            // Nor is it this datagram's: the rest has the same address, and ours may be gone.
+                            if error.kind() == ErrorKind::InvalidInput {
+                                let count = rest.len().div_ceil(transmit.segment_size);
+                                self.refused += u64::try_from(count).unwrap_or(u64::MAX);
+                                return Outcome::Sent;
+                            }
                         }
                         tracing::trace!(to = %transmit.to, bytes = batch.len(), %error, "not sent");
                         self.refused += 1;
@@ -390,6 +396,20 @@ mod tests {
         alice.collect_unreachable();
         assert_eq!(alice.take_unreachable(), Some(gone));
         assert_eq!(alice.take_unreachable(), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_same_is_reported_of_ipv6() {
+        let Ok(mut alice) = Socket::bind("[::1]:0".parse().unwrap()) else {
+            eprintln!("SKIPPED: no IPv6 here");
+            return;
+        };
+        let gone = Socket::bind("[::1]:0".parse().unwrap()).unwrap().local_addr();
+        let datagram = Transmit { socket: SocketId::MAIN, to: gone, ecn: Ecn::NotCapable, segment_size: 1 };
+        assert_eq!(alice.send(&datagram, b"?"), Outcome::Sent);
+        alice.collect_unreachable();
+        assert_eq!(alice.take_unreachable(), Some(gone));
     }
 
     #[test]

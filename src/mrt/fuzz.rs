@@ -7,8 +7,8 @@
 use crate::mrt::channel::{Assembler, SendBuffer};
 use crate::mrt::crypto::replay::{ReplayWindow, WINDOW};
 use crate::mrt::ranges::RangeSet;
-use crate::mrt::wire::packet::{CRC_LEN, DATA_HEADER_LEN, RCON_LEN};
-use crate::mrt::wire::{Clear, DataHeader, Frames, PacketKind, PacketNumber, Reader};
+use crate::mrt::wire::packet::{CRC_LEN, DATA_HEADER_LEN, RCON_LEN, RELY_HEADER_LEN};
+use crate::mrt::wire::{Clear, DataHeader, Frames, PacketKind, PacketNumber, Reader, RelyHeader};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +37,15 @@ pub fn clear_packet(data: &[u8]) -> bool {
 pub fn data_header(data: &[u8]) -> bool {
     let Ok(header) = DataHeader::parse(data) else { return false };
     assert_eq!(data.get(..DATA_HEADER_LEN), Some(&header.to_bytes()[..]), "{header}");
+    true
+}
+
+/// A datagram as [`RelyHeader::parse`] gets it.
+pub fn rely_header(data: &[u8]) -> bool {
+    let Ok(header) = RelyHeader::parse(data) else { return false };
+    let mut again = Vec::new();
+    header.emit(&mut again);
+    assert_eq!(data.get(..RELY_HEADER_LEN), Some(again.as_slice()), "{header}");
     true
 }
 

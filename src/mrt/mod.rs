@@ -15,7 +15,7 @@
 //!  handle/       the ancestor's verbs (open, connect, accept1, …) over a real socket, for whoever wants only the transport
 //! ```
 //!
-//! Reading order: [`wire`], [`api`], `connection`, `endpoint`; then `recovery` and `crypto` as needed.
+//! Reading order: [`wire`], [`api`] and `route`, `connection`, `endpoint`; then [`relay`], `recovery` and `crypto` as needed.
 //!
 //! This layer knows nothing of rooms, members, names or files, and nothing of STUN.
 

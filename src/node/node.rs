@@ -5,16 +5,17 @@ use super::catalogue::Catalogue;
 use super::disk::{DiskError, DiskReply, DiskRequest};
 use super::identity::{Identity, NodeId};
 use super::links::{DialNumber, Links};
-use super::paths::{Around, Nat, Owner, Passing, Sockets};
+use super::paths::{Around, Meetings, Nat, Owner, Passing, Punching, Sockets};
 use super::record::MemberRecord;
 use super::room::{self, Room, RoomConfig};
 use super::ticket::Ticket;
 use super::told::Told;
 use super::transfer::{Downloads, Serving};
-use crate::machine::{Datagram, Machine, SocketReport, SocketRequest, Transmit};
+use crate::machine::{Datagram, Ecn, Machine, SocketReport, SocketRequest, Transmit};
 use crate::mrt::{Config, Endpoint, Route};
 use crate::stun::fingerprint::Fingerprint;
-use crate::stun::is_stun;
+use crate::stun::punch::packet::PNCH;
+use crate::stun::{Packet, is_stun};
 use crate::time::{Duration, Instant};
 use core::fmt;
 use std::collections::{BTreeMap, VecDeque};
@@ -60,6 +61,14 @@ pub(super) struct Paths {
     pub(super) look: bool,
 }
 
+impl Paths {
+    /// What was told of a member is to be told again: there is more to say.
+    pub(super) fn forget(&mut self, peer: NodeId) {
+        self.told.remove(&peer);
+        self.look = true;
+    }
+}
+
 /// Where the node is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -97,11 +106,12 @@ pub struct Node {
     pub(super) passing: Passing,
     pub(super) around: Around,
     pub(super) nat: Nat,
+    pub(super) punching: Punching,
+    pub(super) meetings: Meetings,
+    pub(super) nat_told: Option<NatKind>,
     pub(super) sockets: Sockets,
     pub(super) socket_requests: VecDeque<SocketRequest>,
-    /// Sockets that were opened to listen at.
-    pub(super) next_home: u32,
-    public: Option<SocketAddr>,
+    pub(super) public: Option<SocketAddr>,
     /// What our record says: addresses and NAT.
     said: (Vec<SocketAddr>, Fingerprint),
     record_sequence: u64,
@@ -131,6 +141,8 @@ impl Node {
         let around = Around::new(identity.id(), config.local, config.room.local, &config.stun);
         let mut links = Links::new(identity.clone(), program, record);
         links.set_homes(around.homes);
+        let mut sockets = Sockets::default();
+        let nat = Nat::new(config.local, &mut sockets, blake3::derive_key("anjer 2026 nat", &seed));
         let mut node = Self {
             endpoint,
             links,
@@ -147,10 +159,12 @@ impl Node {
             paths: Paths::default(),
             passing: Passing::default(),
             around,
-            nat: Nat::default(),
-            sockets: Sockets::default(),
+            nat,
+            meetings: Meetings::default(),
+            punching: Punching::new(now, blake3::derive_key("anjer 2026 punching", &seed)),
+            nat_told: None,
+            sockets,
             socket_requests: VecDeque::new(),
-            next_home: 0,
             public: None,
             said: (addresses(&config, None), Fingerprint::default()),
             record_sequence: start,
@@ -278,7 +292,8 @@ impl Node {
                 addresses.push(address);
             }
         }
-        let said = (addresses, Fingerprint::default());
+        // A lifetime takes minutes to measure and matters to nobody else.
+        let said = (addresses, Fingerprint { lifetime: None, ..*self.nat.fingerprint() });
         if self.said == said {
             return;
         }
@@ -293,11 +308,6 @@ impl Node {
         );
         self.links.set_record(record.clone());
         self.room.update_record(now, record);
-    }
-
-    /// A server's name was looked up.
-    pub(super) fn on_resolved(&mut self, _now: Instant, name: &str, addresses: &[SocketAddr]) {
-        tracing::debug!(name, ?addresses, "a server's addresses");
     }
 
     /// The disk did something.
@@ -358,6 +368,14 @@ impl Node {
     }
 }
 
+impl Node {
+    /// What is to be sent that is not MRT's.
+    fn poll_small(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
+        let packet = self.punching.poll_packet().or_else(|| self.poll_stun(now))?;
+        Some(small(packet, buffer))
+    }
+}
+
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Node({} at {}, {:?})", self.id(), self.config.local, self.stage)
@@ -368,7 +386,15 @@ impl Machine for Node {
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
         // RFC 7983 §7: the first byte tells.
         if datagram.contents.first().is_some_and(|first| is_stun(*first)) {
-            return self.on_stun(now, &datagram);
+            self.on_stun(now, &datagram);
+            return self.settle(now);
+        }
+        if datagram.contents.first() == Some(&PNCH) {
+            let Datagram { socket, from, ref contents, .. } = datagram;
+            if !self.on_pnch(now, socket, from, contents) {
+                self.on_stranger(now, socket, from, contents);
+            }
+            return self.settle(now);
         }
         self.endpoint.handle_datagram(now, datagram);
         self.settle(now);
@@ -383,6 +409,9 @@ impl Machine for Node {
         self.endpoint.handle_timeout(now);
         self.links.handle_timeout(now, &mut self.endpoint);
         self.tick_passing(now);
+        self.tick_nat(now);
+        self.tick_punching(now);
+        self.tick_meetings(now);
         self.listen(now);
         self.room.handle_timeout(now);
         self.downloads.handle_timeout(now, &mut self.endpoint);
@@ -391,7 +420,7 @@ impl Machine for Node {
     }
 
     fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-        self.poll_small(buffer).or_else(|| self.endpoint.poll_transmit(now, buffer))
+        self.poll_small(now, buffer).or_else(|| self.endpoint.poll_transmit(now, buffer))
     }
 
     fn poll_socket(&mut self) -> Option<SocketRequest> {
@@ -401,8 +430,12 @@ impl Machine for Node {
     fn handle_socket(&mut self, now: Instant, report: SocketReport) {
         let (SocketReport::Opened { socket, .. } | SocketReport::Failed(socket)) = report;
         match self.sockets.owner(socket) {
-            Some((Owner::Node, _)) => self.on_home(now, report),
-            Some((Owner::Discovery | Owner::Punch(_), _)) | None => {}
+            Some(Owner::Node) if self.on_second_socket(report) => {}
+            Some(Owner::Node) => self.on_home(now, report),
+            Some(Owner::Discovery) => self.on_discovery_socket(now, report),
+            Some(Owner::Punch(number)) => self.on_punch_socket(now, number, report),
+            Some(Owner::Strangers(number)) => self.on_meeting_socket(now, number, report),
+            None => {}
         }
         self.settle(now);
     }
@@ -412,6 +445,9 @@ impl Machine for Node {
             self.endpoint.poll_timeout(),
             self.links.poll_timeout(),
             self.passing.poll_timeout(),
+            self.nat.poll_timeout(),
+            self.punching.poll_timeout(),
+            self.meetings.poll_timeout(),
             self.listen_at(),
             self.room.poll_timeout(),
             self.downloads.poll_timeout(),
@@ -427,6 +463,12 @@ fn addresses(config: &NodeConfig, public: Option<SocketAddr>) -> Vec<SocketAddr>
     let local = Some(config.local).filter(|local| !local.ip().is_unspecified());
     let public = public.filter(|public| Some(*public) != local);
     local.into_iter().chain(public).collect()
+}
+
+fn small(packet: Packet, buffer: &mut Vec<u8>) -> Transmit {
+    buffer.extend_from_slice(&packet.bytes);
+    let segment_size = packet.bytes.len().max(1);
+    Transmit { socket: packet.socket, to: packet.to, ecn: Ecn::NotCapable, segment_size }
 }
 
 /// A route in the user's words.

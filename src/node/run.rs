@@ -5,7 +5,7 @@ use super::disk::{DiskReply, DiskRequest, Worker};
 use super::identity::Identity;
 use super::node::{Node, NodeConfig};
 use super::room::RoomConfig;
-use crate::driver::surroundings::{Surroundings, SurroundingsRequest};
+use crate::driver::surroundings::{self, Surroundings, SurroundingsRequest};
 use crate::driver::{Clock, Driven, Helper, Remote, Socket, bind, fresh_seed, spawn_with_helper};
 use crate::stun::startup::{BUILT_IN_SERVERS, public_address};
 use crate::time::Instant;
@@ -72,7 +72,8 @@ pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, 
         node.set_public(clock.now(), public);
     }
     let disk = Disk(Worker::new(setup.dir, setup.state));
-    Ok(spawn_with_helper("anjer-net", Socket::from_std(socket)?, node, clock, disk)?)
+    let surroundings = surroundings::Config { map_ports: !setup.local };
+    Ok(spawn_with_helper("anjer-net", Socket::from_std(socket)?, node, clock, disk, Some(surroundings))?)
 }
 
 impl Driven for Node {

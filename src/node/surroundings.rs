@@ -2,7 +2,7 @@
 
 use super::api::Event;
 use super::node::Node;
-use super::paths::{Home, Owner};
+use super::paths::Home;
 use crate::driver::surroundings::{Interfaces, Surroundings, SurroundingsRequest};
 use crate::machine::{SocketId, SocketReport, SocketRequest};
 use crate::mrt::Route;
@@ -27,6 +27,7 @@ impl Node {
             Surroundings::NetworkChanged => {
                 tracing::info!("the network changed: every path is checked");
                 self.endpoint.check_paths(now);
+                self.restart_discovery(now);
             }
             Surroundings::Woke { slept } => {
                 tracing::info!(?slept, "awake again: every path is checked");
@@ -55,8 +56,7 @@ impl Node {
 
     /// One more place to listen at, for a family of addresses.
     fn open_home(&mut self, bind: SocketAddr) {
-        self.next_home += 1;
-        let socket = self.sockets.open(Owner::Node, SocketId(self.next_home));
+        let socket = self.sockets.one();
         self.socket_requests.push_back(SocketRequest::Open { socket, bind });
     }
 
@@ -92,5 +92,6 @@ impl Node {
         }
         self.endpoint.check_paths(now);
         self.told.push(Event::Address { public: None, nat: None });
+        self.restart_discovery(now);
     }
 }

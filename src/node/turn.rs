@@ -74,9 +74,12 @@ impl Node {
             mrt::Event::Writable { connection, channel } if channel.class() == Class::Bulk => {
                 self.serving.handle_writable(&mut self.endpoint, (connection, channel));
             }
-            mrt::Event::Moved { .. } => {
-                self.paths.look = true;
-                self.links.handle_event(now, &mut self.endpoint, event);
+            mrt::Event::Moved { .. }
+            | mrt::Event::PathUp { .. }
+            | mrt::Event::PathFailed { .. }
+            | mrt::Event::PathDown { .. } => {
+                self.links.handle_event(now, &mut self.endpoint, event.clone());
+                self.on_path_event(now, &event);
             }
             event => self.links.handle_event(now, &mut self.endpoint, event),
         }
@@ -93,10 +96,16 @@ impl Node {
                 };
                 self.room.handle_link_up(now, LinkedPeer { record, remote, secret, dial });
                 self.catalogue.handle_link_up(peer);
+                if let Some(remote) = remote {
+                    self.on_met(now, remote);
+                    self.add_member_vantage(now, remote);
+                }
+                self.look_for_path(now, peer);
                 self.paths.look = true;
             }
             LinkEvent::Down { peer, why } => {
                 self.spare.remove(&peer);
+                self.end_pair(now, peer);
                 self.on_passing_down(now, peer);
                 self.catalogue.handle_link_down(peer);
                 self.paths.told.remove(&peer);
@@ -105,6 +114,7 @@ impl Node {
             LinkEvent::WantRelay { dial, relay, to } => self.ask_relay(now, dial, relay, to),
             LinkEvent::DialFailed { dial, why, words } => {
                 tracing::debug!(?dial, ?why, words, "a dial failed");
+                self.on_call_end(now, dial);
                 match self.dials.remove(&dial) {
                     Some(Purpose::Room(dial)) => self.room.handle_dial_failed(now, dial, why, &words),
                     Some(Purpose::Holder(peer)) => self.downloads.on_link_failed(peer),
@@ -142,9 +152,14 @@ impl Node {
                 }
             }
             RoomOutput::Dial { dial, to } => {
+                let to = self.worth_calling(to);
+                let typed = to.addresses.first().copied().filter(|_| to.id.is_none());
                 let relays = self.relays_to(to.id);
                 let number = self.links.dial(now, &mut self.endpoint, to, &relays);
                 self.dials.insert(number, Purpose::Room(dial));
+                if let Some(typed) = typed {
+                    self.meet(now, typed, Some(number));
+                }
             }
             RoomOutput::Drop { id } => {
                 self.spare.insert(id, now);
@@ -155,7 +170,7 @@ impl Node {
                     self.endpoint.ping(now, connection);
                 }
             }
-            RoomOutput::Punch { to } => self.endpoint.punch(to),
+            RoomOutput::Punch { to } => self.meet(now, to, None),
             RoomOutput::AddSecret { id, secret } => self.endpoint.add_secret(id, secret),
             RoomOutput::RemoveSecret { id } => self.endpoint.remove_secret(id),
             RoomOutput::Publish => {
@@ -163,6 +178,7 @@ impl Node {
                 self.links.set_members(view.ids());
                 self.catalogue.handle_view(now, view.ids(), view.epoch.supernode);
                 self.tell_peers(now);
+                self.open_for_callers(now);
                 self.paths.look = true;
             }
             RoomOutput::Event(event) => self.told.push(event),
@@ -186,13 +202,9 @@ impl Node {
                 continue;
             }
             let rtt_ms = stats.min_rtt.map(|_| stats.rtt.as_secs_f64() * 1e3);
-            self.told.push(Event::Path {
-                id,
-                path: path_of(stats.route),
-                rtt_ms,
-                probes: stats.sent_packets,
-                why: None,
-            });
+            let (probes, why) = self.punching.explain(id);
+            let why = why.filter(|_| stats.route.is_relayed());
+            self.told.push(Event::Path { id, path: path_of(stats.route), rtt_ms, probes, why });
         }
     }
 
@@ -209,7 +221,9 @@ impl Node {
             let paths = self.endpoint.paths(now, connection);
             let standby = paths.iter().filter(|path| path.validated && !path.active).count();
             let nat = record.facts.nat.to_string();
-            Some(PathExplained { id, path: path_of(route), via, standby, probes: 0, nat, why: None })
+            let (probes, why) = self.punching.explain(id);
+            let why = why.filter(|_| route.is_relayed());
+            Some(PathExplained { id, path: path_of(route), via, standby, probes, nat, why })
         };
         members.filter_map(explain).collect()
     }
@@ -262,6 +276,7 @@ impl Node {
         let Some(record) = self.room.view().record(holder) else { return self.downloads.on_link_failed(holder) };
         let addresses = self.room.addresses_of(record);
         let to = DialTo { addresses, id: Some(holder), key: Some(record.noise()), invitation: None };
+        let to = self.worth_calling(to);
         let relays = self.relays_to(to.id);
         let number = self.links.dial(now, &mut self.endpoint, to, &relays);
         self.dials.insert(number, Purpose::Holder(holder));

@@ -12,12 +12,13 @@
 //! ```
 //!
 //! Reading order: [`fingerprint`] (what a NAT is), [`message`] (the bytes), [`plausible`] (which addresses a server can have seen),
-//! [`client`] (questions), [`server`] (answers), [`startup`]; [`fuzz`].
+//! [`client`] (questions), [`server`] (answers), [`discovery`] (what is asked, and what follows from the answers), [`startup`]; [`fuzz`].
 //!
 //! This layer knows neither MRT nor rooms. All but [`startup`] are values.
 
 pub mod candidate;
 pub mod client;
+pub mod discovery;
 pub mod fingerprint;
 pub mod fuzz;
 pub mod message;

@@ -23,6 +23,7 @@ mod flow;
 mod hostile;
 mod moving;
 mod paths;
+mod paths_walk;
 mod priority;
 mod relay;
 mod setup;

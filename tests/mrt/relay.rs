@@ -73,6 +73,26 @@ fn a_hundred_of_a_hundred_connect_through_a_relay_and_ten_per_cent_of_loss_on_ea
 }
 
 #[test]
+fn who_is_called_under_load_asks_for_a_cookie_over_the_relay_too() {
+    const RTRY: u8 = 0xA1;
+    let mut trio = Trio::new(Plan { tune_bob: |config| config.max_half_open = 1, ..Plan::default() });
+    let retries = Rc::new(RefCell::new(0));
+    let counter = Rc::clone(&retries);
+    trio.network.set_tap(move |_, packet| {
+        let asks = packet.from == BOB && packet.bytes[0] == RELY && packet.bytes[21] == RTRY;
+        *counter.borrow_mut() += usize::from(asks);
+        Verdict::Pass
+    });
+    // The first is half-open when the second calls.
+    let (now, route) = (trio.now(), trio.relayed());
+    for _ in 0..2 {
+        trio.party(ALICE).endpoint.connect(now, route, ConnectTo::Unknown, PATIENCE).unwrap();
+    }
+    trio.must("both are connected", secs(1), |network| network.host(BOB).unwrap().connections().len() == 3);
+    assert_eq!(*retries.borrow(), 1);
+}
+
+#[test]
 fn larger_datagrams_are_found_up_to_what_the_wrapping_leaves() {
     for (mtu, expected) in [(1500, 1415..=1435), (1400, 1315..=1335), (1228, 1163..=1163)] {
         let mut plan = Plan::default();

@@ -34,6 +34,7 @@ pub(crate) struct Plan {
     pub(crate) limits: RelayLimits,
     /// Bytes a second over all flows.
     pub(crate) relay_rate: u64,
+    pub(crate) tune_bob: fn(&mut Config),
 }
 
 impl Default for Plan {
@@ -46,6 +47,7 @@ impl Default for Plan {
             relay: link(20 * MS),
             limits: RelayLimits { rate: 50_000_000, queue: 1 << 20 },
             relay_rate: 100_000_000,
+            tune_bob: |_| {},
         }
     }
 }
@@ -90,7 +92,13 @@ impl Trio {
     pub(crate) fn new(plan: Plan) -> Self {
         let mut network = Network::new(plan.seed, Link::default());
         for address in [ALICE, BOB, RELAY] {
-            network.add(address, party(plan.seed, address, |config| config.relay_rate = plan.relay_rate));
+            let tune = |config: &mut Config| {
+                config.relay_rate = plan.relay_rate;
+                if address == BOB {
+                    (plan.tune_bob)(config);
+                }
+            };
+            network.add(address, party(plan.seed, address, tune));
         }
         for (a, b) in [(ALICE, BOB), (ALICE, RELAY), (BOB, RELAY)] {
             let link = if b == RELAY { &plan.relay } else { &plan.direct };
@@ -233,9 +241,26 @@ impl fmt::Debug for Trio {
         for (address, party) in self.network.hosts() {
             let lasting =
                 party.events.iter().filter(|event| !matches!(event, Event::Readable { .. } | Event::Writable { .. }));
-            writeln!(f, "  {address}: {:#?}, {} bytes received", lasting.collect::<Vec<_>>(), party.received())?;
+            writeln!(
+                f,
+                "  {address}: {:?}, {} bytes received",
+                lasting.map(brief).collect::<Vec<_>>(),
+                party.received()
+            )?;
         }
         writeln!(f, "  Alice to Bob: {:?}", self.network.counters(ALICE, BOB))?;
         write!(f, "  Bob to Alice: {:?}", self.network.counters(BOB, ALICE))
+    }
+}
+
+/// An event without its keys.
+fn brief(event: &Event) -> String {
+    match event {
+        Event::Connected { connection, route, .. } => format!("{connection:?} connected by {route}"),
+        Event::Moved { connection, route } => format!("{connection:?} moved to {route}"),
+        Event::PathUp { connection, route, .. } => format!("{connection:?} up: {route}"),
+        Event::PathDown { connection, route } => format!("{connection:?} down: {route}"),
+        Event::PathFailed { connection, route } => format!("{connection:?} failed: {route}"),
+        other => format!("{other:?}"),
     }
 }

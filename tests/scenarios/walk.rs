@@ -347,7 +347,15 @@ impl World {
             if in_flight == 0 && self.pair.network.total().sent == before {
                 return;
             }
-            assert!(self.pair.network.now() < deadline, "{in_flight} bytes in flight, and no end");
+            assert!(
+                self.pair.network.now() < deadline,
+                "{in_flight} bytes in flight, and no end; {:#?}; {:?}",
+                [(Side::Client, ends.client), (Side::Server, ends.server)].map(|(side, connection)| {
+                    let (party, _) = self.party(side);
+                    (party.endpoint.stats(now, connection), party.endpoint.paths(now, connection))
+                }),
+                self.pair
+            );
         }
     }
 

@@ -375,7 +375,7 @@ fn the_helper_does_every_job_and_its_background_work() {
     let jobs = 3 * helper::MAX_JOBS;
     let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let helper = Twice { background: Vec::new() };
-    let machine = spawn_with_helper("anjer-net", socket, Toy::default(), Clock::start(), helper).unwrap();
+    let machine = spawn_with_helper("anjer-net", socket, Toy::default(), Clock::start(), helper, None).unwrap();
     machine.send(Command::Work(jobs)).unwrap();
     let mut times = vec![0; jobs];
     assert_eq!(next(&machine), Event::Obeyed);

@@ -1,6 +1,8 @@
 //! The addresses of this machine.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use if_addrs::IfAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// Addresses that are told, at most. A machine with more (containers) tells the first ones in order.
 pub(super) const MAX_ADDRESSES: usize = 64;
@@ -56,12 +58,77 @@ impl Interfaces {
     }
 }
 
+/// Far addresses that are asked for by no packet (RFC 5737 TEST-NET-3; for IPv6 a documentation address might be unroutable, so the
+/// first of the global unicast range).
+const FAR_V4: (Ipv4Addr, u16) = (Ipv4Addr::new(203, 0, 113, 1), 9);
+const FAR_V6: (Ipv6Addr, u16) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1), 9);
+
+impl Interfaces {
+    /// What the system says. Not quick enough for the network thread.
+    pub(super) fn read() -> io::Result<Self> {
+        let addresses = if_addrs::get_if_addrs()?
+            .into_iter()
+            .filter(|interface| !interface.is_loopback() && !interface.ip().is_unspecified())
+            // An address stays when its cable is pulled.
+            .filter(if_addrs::Interface::is_oper_up)
+            .map(|interface| InterfaceAddress {
+                ip: interface.ip(),
+                prefix: match &interface.addr {
+                    IfAddr::V4(v4) => v4.prefixlen,
+                    IfAddr::V6(v6) => v6.prefixlen,
+                },
+                index: interface.index.unwrap_or(0),
+            });
+        let addresses = tidy(addresses.collect());
+        let v4 = outward(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), FAR_V4.into());
+        let v6 = outward(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), FAR_V6.into());
+        Ok(Self {
+            addresses,
+            outward_v4: v4.and_then(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None }),
+            outward_v6: v6.and_then(|ip| if let IpAddr::V6(ip) = ip { Some(ip) } else { None }),
+        })
+    }
+}
+
+fn tidy(mut addresses: Vec<InterfaceAddress>) -> Vec<InterfaceAddress> {
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.truncate(MAX_ADDRESSES);
+    addresses
+}
+
+/// The address the system would send from to `far`. Connecting a UDP socket only asks the routing table: no packet is sent.
+fn outward(any: SocketAddr, far: SocketAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(far).ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_unspecified() && !ip.is_loopback()).then_some(ip)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn this_machine_can_be_asked() {
+        let here = Interfaces::read().unwrap();
+        assert!(here.addresses.iter().all(|address| !address.ip.is_loopback()));
+        assert!(here.addresses.is_sorted());
+        // What it would send from is one of its own.
+        let outward = [here.outward_v4.map(IpAddr::V4), here.outward_v6.map(IpAddr::V6)];
+        assert!(outward.into_iter().flatten().all(|ip| here.has(ip)), "{here:?}");
+    }
+
     fn address(ip: &str, prefix: u8) -> InterfaceAddress {
         InterfaceAddress { ip: ip.parse().unwrap(), prefix, index: 2 }
+    }
+
+    #[test]
+    fn so_many_addresses_are_told_and_each_once() {
+        let many = (0..=255).flat_map(|last| [address(&format!("10.0.0.{last}"), 24); 2]);
+        let told = tidy(many.collect());
+        assert_eq!(told.len(), MAX_ADDRESSES);
+        assert_eq!((told[0].ip.to_string(), told[63].ip.to_string()), ("10.0.0.0".into(), "10.0.0.63".into()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a machine wants to know, or wants done, beyond its sockets.
 
+use std::net::IpAddr;
+
 /// Asked by a machine. None of it is answered at once, and some of it never.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SurroundingsRequest {
@@ -18,6 +20,8 @@ pub enum SurroundingsRequest {
         name: String,
         /// Where we listen.
         port: u16,
+        /// At which addresses, 8 at most. None: at all that this machine has.
+        addresses: Vec<IpAddr>,
     },
     /// Stop being found, and finding.
     Hush,

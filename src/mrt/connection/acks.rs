@@ -81,6 +81,14 @@ impl Acks {
         self.due = None;
     }
 
+    /// What was told last may have gone to where nobody is any more: it is told again.
+    pub(super) fn repeat(&mut self, now: Instant) {
+        if self.largest.is_some() {
+            self.waiting = self.waiting.max(1);
+            self.due = Some(now);
+        }
+    }
+
     /// The other side knows that we got everything up to `largest`.
     pub(super) fn on_ack_acked(&mut self, largest: u64) {
         self.received.remove(0..largest);
@@ -116,6 +124,17 @@ mod tests {
         assert_eq!(acks.due(), None);
         acks.on_received(at(1), 2, true, Ecn::NotCapable);
         assert_eq!(acks.due(), Some(at(1)), "1 is missing");
+    }
+
+    #[test]
+    fn what_was_told_to_nobody_is_told_again() {
+        let mut acks = Acks::default();
+        acks.repeat(at(0));
+        assert_eq!((acks.due(), acks.has_news()), (None, false), "there is nothing to tell");
+        acks.on_received(at(1), 0, true, Ecn::NotCapable);
+        acks.on_emitted();
+        acks.repeat(at(2));
+        assert_eq!((acks.due(), acks.has_news()), (Some(at(2)), true));
     }
 
     #[test]

@@ -330,6 +330,98 @@ fn an_address_that_is_not_proven_gets_at_most_three_times_what_came_from_it() {
     assert!(villain.events.iter().all(|event| !matches!(event, Event::Moved { .. })));
 }
 
+impl Villain {
+    /// The challenges that the victim sent to that address since last asked.
+    fn challenges_to(&mut self, address: SocketAddr) -> Vec<[u8; 8]> {
+        let mut tokens = Vec::new();
+        for (_, mut datagram) in core::mem::take(&mut self.sent).into_iter().filter(|(to, _)| *to == address) {
+            let header = DataHeader::parse(&datagram).unwrap();
+            let (head, body) = datagram.split_at_mut(DATA_HEADER_LEN);
+            let number = PacketNumber(header.number.into());
+            let payload = self.live.keys.open(self.now, MS, number, header.key_phase, head, body).unwrap();
+            tokens.extend(Frames::new(payload).filter_map(|frame| match frame.unwrap() {
+                Frame::PathChallenge(token) => Some(token),
+                _ => None,
+            }));
+        }
+        tokens
+    }
+
+    /// A datagram of full size that only asks about its path, or answers.
+    fn probe(&mut self, from: SocketAddr, frame: Frame<'_>) -> usize {
+        let padding = usize::from(super::BASE_DATAGRAM) - DATA_HEADER_LEN - 9 - 16;
+        self.send(from, &[frame, Frame::Padding(padding)])
+    }
+
+    fn paths(&self) -> Vec<crate::mrt::PathStats> {
+        self.victim.path_stats()
+    }
+}
+
+#[test]
+fn a_way_that_the_peer_shows_gets_three_times_what_came_from_it_however_often_it_is_asked() {
+    let mut villain = Villain::calling(config(1));
+    for round in 0..50_u16 {
+        for port in 1..20 {
+            let asked = villain.probe(elsewhere(port), Frame::PathChallenge([round as u8; 8]));
+            assert_eq!(asked, 1200);
+            villain.drain();
+            let (sent, received) = (villain.sent_to(elsewhere(port)), usize::from(round + 1) * asked);
+            assert!(sent <= 3 * received, "port {port}: {sent} for {received}");
+        }
+        let on_trial = villain.paths().iter().filter(|path| !path.validated).count();
+        assert!((1..=4).contains(&on_trial), "{on_trial}");
+        villain.run_for(Duration::from_millis(u64::from(round) * 9));
+    }
+    assert!(villain.events.iter().all(|event| !matches!(event, Event::PathUp { .. } | Event::Moved { .. })));
+    // When nobody asks any more, it ends.
+    villain.run_for(Duration::from_secs(20));
+    villain.sent.clear();
+    villain.send(EVIL, &[Frame::Ping]);
+    villain.run_for(Duration::from_secs(5));
+    assert_eq!(villain.paths().len(), 1);
+    assert!(villain.sent.iter().all(|(to, _)| *to == EVIL), "and nobody else is asked");
+}
+
+#[test]
+fn of_the_ways_that_a_peer_proves_four_are_kept() {
+    let mut villain = Villain::calling(config(1));
+    for port in 1..40 {
+        villain.probe(elsewhere(port), Frame::PathChallenge([1; 8]));
+        villain.drain();
+        for token in villain.challenges_to(elsewhere(port)) {
+            villain.probe(elsewhere(port), Frame::PathResponse(token));
+        }
+        let proven = villain.paths().iter().filter(|path| path.validated).count();
+        assert_eq!(proven, usize::from(port + 1).min(4), "port {port}");
+        villain.send(EVIL, &[Frame::Ping]);
+        villain.run_for(MS);
+    }
+    assert_eq!(villain.events.iter().filter(|event| matches!(event, Event::PathUp { .. })).count(), 3);
+    // They answer nothing: they are given up, and that is told once for each.
+    for _ in 0..10 {
+        villain.send(EVIL, &[Frame::Ping]);
+        villain.run_for(Duration::from_secs(10));
+    }
+    assert_eq!(villain.events.iter().filter(|event| matches!(event, Event::PathDown { .. })).count(), 3);
+    assert_eq!(villain.paths().len(), 1);
+    assert_eq!(villain.violation(), None);
+}
+
+#[test]
+fn an_answer_that_is_not_full_size_or_comes_from_elsewhere_proves_no_path() {
+    let mut villain = Villain::calling(config(1));
+    villain.probe(elsewhere(1), Frame::PathChallenge([1; 8]));
+    villain.drain();
+    let token = villain.challenges_to(elsewhere(1))[0];
+    villain.send(elsewhere(1), &[Frame::PathResponse(token)]);
+    villain.probe(elsewhere(2), Frame::PathResponse(token));
+    villain.probe(elsewhere(1), Frame::PathResponse([9; 8]));
+    assert_eq!(villain.paths().iter().filter(|path| path.validated).count(), 1);
+    villain.probe(elsewhere(1), Frame::PathResponse(token));
+    assert_eq!(villain.paths().iter().filter(|path| path.validated).count(), 2);
+}
+
 #[test]
 fn credit_is_given_back_once_for_every_byte_however_a_channel_ends() {
     // Each channel takes a part of the connection's credit and ends in another way: a byte lost on the way would stop the villain,

@@ -15,8 +15,8 @@ use crate::mrt::channel::set::Notice;
 use crate::mrt::crypto::noise::{Handshake, HandshakeFailed};
 use crate::mrt::crypto::parameters::Parameters;
 use crate::mrt::recovery::congestion::Controller;
-use crate::mrt::route::{AddPathError, PathStats, RelayChannel, Route};
-use crate::mrt::wire::{Cid, Clear, DataHeader, Pattern, RelyHeader};
+use crate::mrt::route::Route;
+use crate::mrt::wire::{Cid, Clear, DataHeader, Pattern};
 use crate::time::{Duration, Instant};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -67,13 +67,6 @@ pub(crate) struct Call {
     pub(crate) route: Route,
     pub(crate) to: ConnectTo,
     pub(crate) timeout: Duration,
-}
-
-/// Why a connection cannot relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoRelay {
-    NotConnected,
-    Relayed,
 }
 
 impl Connection {
@@ -292,22 +285,6 @@ impl Connection {
         self.collect_notices();
     }
 
-    /// A RELY packet with our id. Where in the datagram the carried one lies, if it is authentic.
-    pub(crate) fn on_rely(
-        &mut self,
-        now: Instant,
-        from: Route,
-        header: RelyHeader,
-        datagram: &mut [u8],
-    ) -> Option<core::ops::Range<usize>> {
-        if !self.is_established() || from.is_relayed() {
-            return None;
-        }
-        let inner = self.live.as_mut()?.handle_rely(now, from, header, datagram)?;
-        self.collect_notices();
-        Some(inner)
-    }
-
     /// The system says that nobody listens there. Half believed of a connection that is being made: a living one is not harmed by
     /// it, but those above may want to look.
     pub(crate) fn on_unreachable(&mut self, now: Instant, to: SocketAddr) {
@@ -457,65 +434,6 @@ impl Connection {
         }
     }
 
-    pub(crate) fn add_path(&mut self, now: Instant, route: Route) -> Result<(), AddPathError> {
-        if !self.is_established() {
-            return Err(AddPathError::NotConnected);
-        }
-        self.writable().map_err(|_| AddPathError::NotConnected)?.add_path(now, route)
-    }
-
-    pub(crate) fn drop_path(&mut self, now: Instant, route: Route) {
-        if let Ok(live) = self.writable() {
-            live.drop_path(now, route);
-            self.collect_notices();
-        }
-    }
-
-    pub(crate) fn check_paths(&mut self, now: Instant) {
-        if self.is_established()
-            && let Ok(live) = self.writable()
-        {
-            live.check_paths(now);
-        }
-    }
-
-    /// Says whether it had a path that went through there.
-    pub(crate) fn on_relay_gone(&mut self, now: Instant, relay: ConnectionHandle) -> bool {
-        match self.writable() {
-            Ok(live) if live.paths.lead_through(relay) => live.on_relay_gone(now, relay),
-            _ => return false,
-        }
-        self.collect_notices();
-        true
-    }
-
-    /// Appends the packet that carries a datagram for somebody behind the other side, and says which way it goes. `None`: there is no way
-    /// but through somebody else.
-    pub(crate) fn wrap(&mut self, channel: RelayChannel, inner: &[u8], buffer: &mut Vec<u8>) -> Option<Route> {
-        if !self.is_established() {
-            return None;
-        }
-        let live = self.live.as_mut()?;
-        let route = live.direct_path()?.route;
-        let before = buffer.len();
-        live.lane.wrap(live.remote_cid, channel, inner, buffer)?;
-        live.paths.find_mut(route)?.count_sent((buffer.len() - before) as u64);
-        Some(route)
-    }
-
-    /// Whether it can relay: established, and not through somebody else.
-    pub(crate) fn can_relay(&mut self) -> Result<(), NoRelay> {
-        if !self.is_established() {
-            return Err(NoRelay::NotConnected);
-        }
-        let live = self.live.as_mut().ok_or(NoRelay::NotConnected)?;
-        live.direct_path().map(|_| ()).ok_or(NoRelay::Relayed)
-    }
-
-    pub(crate) fn path_stats(&self) -> Vec<PathStats> {
-        self.live.as_ref().map(|live| live.paths.stats()).unwrap_or_default()
-    }
-
     pub(crate) fn close(&mut self, now: Instant, code: u32, reason: &str) {
         if self.closing.is_some() || self.over {
             return;
@@ -570,7 +488,7 @@ impl Connection {
     }
 
     /// Whether both sides are proven, and neither has said goodbye.
-    const fn is_established(&self) -> bool {
+    pub(super) const fn is_established(&self) -> bool {
         matches!(self.setup, Setup::Done | Setup::ExpectSealed { .. }) && self.live.is_some() && !self.is_closed()
     }
 
@@ -643,7 +561,7 @@ impl Connection {
         }
     }
 
-    fn collect_notices(&mut self) {
+    pub(super) fn collect_notices(&mut self) {
         let Some(live) = &mut self.live else { return };
         let connection = self.handle;
         while let Some(notice) = live.paths.notices.pop_front() {
@@ -662,7 +580,7 @@ impl Connection {
         }
     }
 
-    fn writable(&mut self) -> Result<&mut Live, SendError> {
+    pub(super) fn writable(&mut self) -> Result<&mut Live, SendError> {
         match &mut self.live {
             Some(live) if self.closing.is_none() && !self.over => Ok(live),
             _ => Err(SendError::NotConnected),

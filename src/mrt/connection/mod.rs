@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  life       a connection's life: setup, live, closing, over; what the endpoint calls
+//!  ways       the same for its paths, and for relaying over it
 //!    setup    who still has to say what before data may flow
 //!    live     everything that exists once there are keys: a list of parts
 //!      paths/    the ways to the other side, what each is like, and those that have to prove themselves
@@ -32,7 +33,9 @@ mod setup;
 mod stall;
 mod timers;
 mod transmit;
+mod ways;
 
-pub(crate) use life::{Birth, Call, Connection, NoRelay, Request};
+pub(crate) use life::{Birth, Call, Connection, Request};
 pub(crate) use paths::BASE_DATAGRAM;
 pub(crate) use transmit::Departure;
+pub(crate) use ways::NoRelay;

@@ -24,6 +24,9 @@ pub(super) struct Arrival {
     /// Whether it holds nothing but questions about paths, and answers to them.
     pub(super) probing: bool,
     pub(super) ack_eliciting: bool,
+    /// Whether it asks to be acknowledged, and was sent after all others that came and did: questions about paths, which take shorter
+    /// ways, do not count.
+    pub(super) leads: bool,
     /// A challenge in it.
     pub(super) challenge: Option<[u8; 8]>,
 }
@@ -49,14 +52,14 @@ impl Live {
                 // It is where it was: whatever came from elsewhere was late, or a copy.
                 self.paths.trials.retain(|trial| trial.purpose != Purpose::Rebound(route));
             }
-            if arrival.newest && !arrival.probing {
+            if arrival.leads {
                 self.paths.standby.iter_mut().for_each(|path| path.wanted = false);
             }
         } else if let Some(index) = self.paths.standby_at(route) {
             if let Some(path) = self.paths.standby.get_mut(index) {
                 path.on_heard(now, bytes);
             }
-            if arrival.newest && !arrival.probing && arrival.ack_eliciting {
+            if arrival.leads {
                 self.on_data_elsewhere(now, index);
             }
         } else {
@@ -73,15 +76,21 @@ impl Live {
         path.wanted = true;
         if self.initiator {
             // It may have had to. If our way is still good, the answer says so, and a ping calls the other side back.
-            self.paths.active.liveness.ask(now);
+            self.doubt_active(now);
         } else if path.liveness.is_alive() && !path.liveness.is_suspect() {
             self.move_to(now, index, Why::Chosen);
         }
     }
 
+    /// The other side went elsewhere: is our way still good?
+    fn doubt_active(&mut self, now: Instant) {
+        let patience = self.paths.active.probe_timeout(0).saturating_mul(3);
+        self.paths.active.liveness.doubt(now, patience);
+    }
+
     /// Something authentic came a way that is not proven (RFC 9000 §9.3).
     fn on_unknown(&mut self, now: Instant, arrival: &Arrival) {
-        let Arrival { route, newest, probing, challenge, .. } = *arrival;
+        let Arrival { route, newest, probing, leads, challenge, .. } = *arrival;
         let data = newest && !probing;
         if self.paths.trial_mut(route).is_none() {
             let purpose = match self.rebound_from(route) {
@@ -93,13 +102,13 @@ impl Live {
                 return;
             }
         }
-        if data {
+        if leads {
             self.paths.trials.iter_mut().for_each(|trial| trial.wanted = trial.route == route);
         }
         let Some(trial) = self.paths.trial_mut(route) else { return };
         trial.on_received(arrival.size as u64);
-        if newest && trial.next.is_none() {
-            trial.next = Some(now);
+        if newest {
+            trial.on_newest(now);
         }
     }
 
@@ -149,7 +158,8 @@ impl Live {
         let size = datagram.len();
         let (inner, newest) = self.lane.unwrap(header, datagram)?;
         self.last_heard = now;
-        let arrival = Arrival { route: from, size, newest, probing: false, ack_eliciting: false, challenge: None };
+        let (probing, ack_eliciting, leads) = (false, false, false);
+        let arrival = Arrival { route: from, size, newest, probing, ack_eliciting, leads, challenge: None };
         self.on_arrival(now, &arrival);
         Some(inner)
     }
@@ -237,6 +247,8 @@ impl Live {
         } else if self.initiator {
             if choice::is_better(path, active) && path.liveness.has_earned_return() {
                 self.move_to(now, index, Why::Chosen);
+            } else if path.wanted {
+                self.doubt_active(now);
             }
         } else if path.wanted {
             self.move_to(now, index, Why::Chosen);
@@ -265,6 +277,8 @@ impl Live {
             if self.acks_to == from {
                 self.acks_to = to;
             }
+            // The last acknowledgement went to where the last packet before this one came from, or was thought to.
+            self.acks.repeat(now);
             // What is in flight went to where nobody may have been any more: that is found out at once, not by the clock of the old
             // path.
             if self.paths.active.ledger.has_ack_eliciting_in_flight() {
@@ -292,8 +306,13 @@ impl Live {
         match self.paths.active.liveness.tick(now) {
             Due::Nothing | Due::Ask => {}
             Due::AskAgain => self.on_active_late(now),
-            // The idle timeout decides.
-            Due::Down | Due::Forget => self.paths.active.liveness.carry(),
+            // The idle timeout decides. But if the other side went elsewhere, the question stays.
+            Due::Down | Due::Forget => {
+                self.paths.active.liveness.carry();
+                if self.initiator && self.paths.standby.iter().any(|path| path.wanted) {
+                    self.paths.active.liveness.ask(now + self.paths.interval);
+                }
+            }
         }
         let mut index = 0;
         while let Some(path) = self.paths.standby.get_mut(index) {
@@ -405,6 +424,10 @@ impl Live {
             Why::Fallback => {
                 path.liveness.fall(now);
                 self.counters.lost_packets += find_lost(now, path, &mut self.channels, true);
+                if self.acks_to == path.route {
+                    self.acks_to = self.paths.active.route;
+                }
+                self.acks.repeat(now);
             }
         }
         self.paths.standby.iter_mut().for_each(|path| path.wanted = false);
@@ -417,6 +440,10 @@ impl Live {
             // The other side follows what it gets, and there may be nothing else to say.
             self.last_pinged = now;
             self.channels.ping();
+        }
+        if self.initiator {
+            // It may have given this path up. A question of full size gives it room to prove the path anew.
+            self.paths.active.liveness.ask(now);
         }
         self.paths.notices.push_back(Notice::Moved(self.paths.active.route));
     }

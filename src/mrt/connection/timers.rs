@@ -88,7 +88,10 @@ impl Live {
                     }
                     // RFC 9002 §6.2.4: two, so that the loss of one is not one more timeout.
                     self.probes_due = 2;
-                    self.ask_standby(now);
+                    if !self.paths.standby.is_empty() {
+                        self.ask_standby(now);
+                        self.look_after_paths(now);
+                    }
                 }
                 Timer::Pace => self.paced_until = None,
                 Timer::Paths => self.look_after_paths(now),

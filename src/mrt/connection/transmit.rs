@@ -76,18 +76,18 @@ impl Live {
         if self.paths.trials.is_empty() {
             return None;
         }
-        let timeout = self.paths.active.probe_timeout(0);
+        let known = self.paths.active.rtt;
         for trial in &mut self.paths.trials {
-            if trial.next.is_none_or(|next| next > now) {
+            if trial.next.is_none_or(|next| next > now) || trial.is_over(now) {
                 continue;
             }
             let size = usize::from(trial.size()).max(QUESTION_LEN);
             if !trial.allows(size as u64) {
-                trial.next = None;
+                trial.on_not_allowed(now);
                 continue;
             }
             let token = self.entropy.next();
-            trial.on_challenged(now, token, size as u64, timeout);
+            trial.on_challenged(now, token, size as u64, &known);
             let route = trial.route;
             return Some(self.transmit_alone(route, buffer, &Frame::PathChallenge(token), size));
         }
@@ -104,7 +104,10 @@ impl Live {
         let token = self.entropy.next();
         let timeout = path.probe_timeout(path.liveness.missed());
         path.liveness.on_asked(now, token, timeout, interval);
-        Some(self.transmit_alone(route, buffer, &Frame::PathChallenge(token), 0))
+        let mtu = usize::from(path.mtu.current().min(base_of(route)));
+        // The other side may not have proven the way that we use: this gives it room to.
+        let size = if route == self.paths.active.route { mtu } else { 0 };
+        Some(self.transmit_alone(route, buffer, &Frame::PathChallenge(token), size))
     }
 
     /// The other side sends on a path that stands by: there, an acknowledgement measures the right way and arrives if the active path
@@ -136,7 +139,9 @@ impl Live {
         if self.acks_to == self.paths.active.route || self.paths.standby.is_empty() {
             return None;
         }
-        self.paths.standby_at(self.acks_to)
+        let index = self.paths.standby_at(self.acks_to)?;
+        self.paths.standby.get(index).filter(|path| path.liveness.is_alive() && !path.liveness.is_suspect())?;
+        Some(index)
     }
 
     /// RFC 8899: a packet of nothing but padding, to see whether one of its size gets through.

@@ -275,11 +275,10 @@ impl Endpoint {
         Some(entry.connection.stats(now))
     }
 
-    /// Sends a few bytes there, so that our NAT lets answers in.
-    pub fn punch(&mut self, to: SocketAddr) {
-        let mut tag = [0; 16];
-        self.random.fill_bytes(&mut tag);
-        self.reply(to.into(), &Clear::Pnch { tag });
+    /// Connections that say nothing are kept alive so often from here on: as often as the NAT in front of us needs it.
+    pub fn set_keep_alive(&mut self, interval: Duration) {
+        self.config.keep_alive = Some(interval);
+        self.config.standby_keep_alive = self.config.standby_keep_alive.min(interval);
     }
 
     /// What happened next.

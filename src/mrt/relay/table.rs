@@ -228,21 +228,23 @@ impl Relay {
             }
             let used = (datagrams.len() * size) as u64;
             queue.deficit = queue.deficit.saturating_sub(used);
-            let (empty, next) = (queue.is_empty(), queue.first().map_or(0, |(size, _)| size));
-            if empty {
+            let next = queue.first().map(|(size, _)| size as u64);
+            if next.is_none() {
                 queue.deficit = 0;
             }
-            let over = empty || next as u64 > queue.deficit || next as u64 > left;
+            // It is over when it used what it may, or its own rate stops it; not when the rate of all does.
+            let slow = next.is_some_and(|next| next > allowed.saturating_sub(used));
+            let over = slow || next.is_none_or(|next| next > queue.deficit);
             queue.in_turn = !over;
             flow.bucket.take(used);
             self.all.take(used);
-            if datagrams.is_empty() && size as u64 > allowed {
-                let at = flow.bucket.when(size as u64);
+            if let Some(next) = next.filter(|_| slow) {
+                let at = flow.bucket.when(next);
                 self.wake = Some(self.wake.map_or(at, |earlier| earlier.min(at)));
             }
             if over {
                 self.turns.pop_front();
-                if !empty {
+                if next.is_some() {
                     self.turns.push_back(turn);
                 }
             }
@@ -316,7 +318,8 @@ mod tests {
         }
         let got = second(&mut relay, &[(end(1, 0), 1400), (end(1, 1), 300)]);
         let [large, small] = [got[&end(2, 0)], got[&end(2, 1)]];
-        assert!(large.abs_diff(small) <= large / 20, "{large} and {small}");
+        // The first burst belongs to whose turn it is.
+        assert!(large.abs_diff(small) <= large / 10, "{large} and {small}");
         assert!((950_000..=1_080_000).contains(&(large + small)), "{}", large + small);
     }
 

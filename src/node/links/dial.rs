@@ -31,9 +31,21 @@ pub struct DialNumber(pub u64);
 pub struct Relays {
     /// Members to ask, in this order.
     pub through: Vec<NodeId>,
-    /// The node is likely to be unreachable otherwise: its NAT may even take a call amiss (a packet that comes uninvited can move the
-    /// mapping that it was for). The addresses are tried when the relays did not help.
-    pub first: bool,
+    /// When they are asked.
+    pub turn: Turn,
+}
+
+/// When relays are asked, beside calls to the node's addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// When no address answered: calls get through.
+    #[default]
+    Last,
+    /// At the same time as the first address: calls may get through.
+    Together,
+    /// Before any address: calls hardly get through, and the other end's NAT may even take them amiss (a packet that comes uninvited can
+    /// move the mapping that it was for).
+    First,
 }
 
 /// One thing to try.
@@ -61,6 +73,8 @@ pub(super) struct Dial {
     ways: VecDeque<Way>,
     /// Relays that were asked and have not answered.
     asked: usize,
+    /// Ways after which the next one is not kept waiting.
+    at_once: usize,
     attempts: BTreeSet<ConnectionHandle>,
     next: Instant,
     failure: DialFailure,
@@ -81,12 +95,21 @@ impl Dial {
         };
         let addresses = addresses.into_iter().map(Way::Address);
         let through = relays.through.iter().copied().take(MAX_RELAYS).map(Way::Relay);
-        let ways = if relays.first { through.chain(addresses).collect() } else { addresses.chain(through).collect() };
+        let mut ways: VecDeque<Way> = match relays.turn {
+            Turn::First => through.chain(addresses).collect(),
+            Turn::Last | Turn::Together => addresses.chain(through).collect(),
+        };
+        let relay = ways.iter().position(|way| matches!(way, Way::Relay(_)));
+        let together = relays.turn == Turn::Together && relay.is_some();
+        if let Some(relay) = relay.filter(|_| together).and_then(|at| ways.remove(at)) {
+            ways.push_front(relay);
+        }
         Self {
             to: connect_to,
             expected: to.id,
             ways,
             asked: 0,
+            at_once: usize::from(together),
             attempts: BTreeSet::new(),
             next: now,
             failure: DialFailure::BadAddress,
@@ -105,7 +128,8 @@ impl Dial {
             match self.ways.pop_front()? {
                 Way::Relay(relay) => {
                     self.asked += 1;
-                    self.next = now + STAGGER;
+                    self.next = if self.at_once > 0 { now } else { now + STAGGER };
+                    self.at_once = self.at_once.saturating_sub(1);
                     return Some(Begun::Ask(relay));
                 }
                 Way::Address(address) => {
@@ -150,6 +174,11 @@ impl Dial {
         self.attempt(now, endpoint, route)
     }
 
+    /// Somebody looks for a way, and will say when there is none.
+    pub(super) const fn expect_route(&mut self) {
+        self.asked += 1;
+    }
+
     /// A relay that was asked is of no help.
     pub(super) fn on_no_route(&mut self) {
         self.asked = self.asked.saturating_sub(1);
@@ -159,6 +188,9 @@ impl Dial {
     /// An attempt failed.
     pub(super) fn on_lost(&mut self, connection: ConnectionHandle, reason: &CloseReason) {
         self.attempts.remove(&connection);
+        if *reason == CloseReason::Refused && self.expected.is_none() {
+            self.asked = 0;
+        }
         self.failure = match (reason, self.failure) {
             (CloseReason::Refused, _) => DialFailure::Refused,
             (_, DialFailure::Refused) => DialFailure::Refused,

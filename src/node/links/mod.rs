@@ -29,7 +29,7 @@ mod hello;
 mod outgoing;
 mod table;
 
-pub use dial::{DialNumber, Relays};
+pub use dial::{DialNumber, Relays, Turn};
 pub use event::{Link, LinkEvent, LinkMessage, Lost};
 pub use hello::Hello;
 pub use table::Links;

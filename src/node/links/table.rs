@@ -305,6 +305,13 @@ impl Links {
         self.advance(now, endpoint, number);
     }
 
+    /// A way for this dial is looked for: it does not fail before [`on_no_route`](Self::on_no_route), unless nobody listens there.
+    pub fn expect_route(&mut self, number: DialNumber) {
+        if let Some(dial) = self.dials.get_mut(&number) {
+            dial.expect_route();
+        }
+    }
+
     /// The relay that was to be asked for a dial is of no help.
     pub fn on_no_route(&mut self, now: Instant, endpoint: &mut Endpoint, number: DialNumber) {
         if let Some(dial) = self.dials.get_mut(&number) {

@@ -76,7 +76,11 @@ impl Around {
             requests.extend(servers.iter().take(MAX_SERVERS).cloned().map(SurroundingsRequest::Resolve));
         }
         if !local.ip().is_loopback() {
-            requests.push_back(SurroundingsRequest::Announce { name: lan_name(id), port: local.port() });
+            requests.push_back(SurroundingsRequest::Announce {
+                name: lan_name(id),
+                port: local.port(),
+                addresses: Vec::new(),
+            });
         }
         Self {
             is_local,

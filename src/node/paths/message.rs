@@ -1,8 +1,9 @@
 //! What nodes say to each other about the ways between them.
 
 use crate::node::identity::NodeId;
+use crate::stun::punch::Offer;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A message about paths. All of them travel sealed, between the two it concerns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub enum PathMessage {
     Bound {
         /// As asked.
         channel: u32,
+        /// From where the relay hears the member.
+        seen: Option<IpAddr>,
     },
     /// From a relay to who asked: they are not.
     Refused {
@@ -32,6 +35,8 @@ pub enum PathMessage {
         from: NodeId,
         /// Chosen by the relay.
         channel: u32,
+        /// From where the relay hears whoever asked.
+        seen: Option<IpAddr>,
     },
     /// Nothing is passed on over this channel any more, or needs to be.
     End {
@@ -43,19 +48,21 @@ pub enum PathMessage {
         /// An outside address of whoever asks.
         to: SocketAddr,
         /// To be repeated in the probe.
-        token: u64,
-        /// Who shall send it.
+        token: [u8; 12],
+        /// From where.
         by: Prober,
     },
-    /// From the supernode to a member that the one at `to` never sent anything to: as in `Probe`.
-    ProbeFor {
-        /// Whose address it is.
-        asker: NodeId,
-        /// Where to.
-        to: SocketAddr,
-        /// To be repeated in the probe.
-        token: u64,
+    /// What came of it.
+    Probed {
+        /// As asked.
+        token: [u8; 12],
+        /// Whether the probe left.
+        sent: bool,
     },
+    /// To the other end of a link that goes through a relay: where and how I can be reached, for a direct path.
+    Offer(Box<Offer>),
+    /// To the one that begins: more is known of my NAT than before.
+    Changed,
 }
 
 /// Why a relay does not pass on.
@@ -69,11 +76,11 @@ pub enum Refusal {
     Full,
 }
 
-/// Who sends a probe.
+/// From where a probe is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Prober {
-    /// Whoever is asked, from another port than the one it is known by.
+    /// From the port that the member is known by.
+    Known,
+    /// From another one.
     OtherPort,
-    /// Somebody whom the asker never sent anything to.
-    Uncontacted,
 }

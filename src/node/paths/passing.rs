@@ -5,11 +5,19 @@ use super::message::{PathMessage, Refusal};
 use super::relaying::{End, Ended, Linked, Relaying};
 use crate::mrt::{ConnectionHandle, RelayChannel, RelayFlow, RelayLimits, Route};
 use crate::node::identity::NodeId;
-use crate::node::links::{DialNumber, LinkMessage, Relays};
+use crate::node::links::{DialNumber, LinkMessage, Relays, Turn};
 use crate::node::node::Node;
-use crate::stun::fingerprint::Filtering;
+use crate::stun::fingerprint::{Filtering, Fingerprint, Mapping};
+use crate::stun::punch::Offer;
 use crate::time::Instant;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Relays that a link which found no direct path has in all.
+const BACKUPS: usize = 2;
+
+/// Members whose addresses relays told, at most: as many as a room holds.
+const MAX_SEEN: usize = 4096;
 
 /// Members that are asked for a way to another one.
 const MAX_RELAYS: usize = 3;
@@ -21,6 +29,8 @@ pub(in crate::node) struct Passing {
     asking: Asking,
     /// MRT's names of the flows, by the asker's end.
     flows: BTreeMap<End, RelayFlow>,
+    /// From where relays hear those that we reach through them. Ports are tried only there.
+    seen: BTreeMap<NodeId, IpAddr>,
 }
 
 impl Passing {
@@ -29,9 +39,16 @@ impl Passing {
         self.asking.poll_timeout()
     }
 
-    /// Flows that are passed on at the moment.
-    pub(in crate::node) fn flows(&self) -> usize {
-        self.relaying.len()
+    /// From where a relay hears a member.
+    pub(super) fn seen(&self, peer: NodeId) -> Option<IpAddr> {
+        self.seen.get(&peer).copied()
+    }
+
+    /// A relay hears a member from there.
+    pub(super) fn note_seen(&mut self, peer: NodeId, ip: IpAddr) {
+        if self.seen.len() < MAX_SEEN || self.seen.contains_key(&peer) {
+            self.seen.insert(peer, ip);
+        }
     }
 }
 
@@ -46,10 +63,16 @@ impl Node {
         // A joiner is not in the view of the room whose door it stands at: whoever it is linked to may know the way.
         let strangers = self.links.linked().map(|(id, _)| id).filter(|id| !view.contains(*id));
         let through = std::iter::once(supernode).chain(strangers).chain(others).filter(direct).take(MAX_RELAYS);
-        let record = view.record(to);
-        let is_open = record.is_some_and(|record| record.facts.nat.filtering == Some(Filtering::Independent));
-        let is_unknown = record.is_none_or(|record| record.facts.nat.translated.is_none());
-        Relays { through: through.collect(), first: !is_open && !is_unknown }
+        let theirs = view.record(to).map(|record| record.facts.nat).unwrap_or_default();
+        let ours = self.nat.fingerprint();
+        let is_easy = |nat: &Fingerprint| nat.mapping.is_none_or(|mapping| mapping == Mapping::Independent);
+        let turn = match theirs.filtering {
+            Some(Filtering::Independent) => Turn::Last,
+            // It opens its NAT for us as soon as it hears that we are there.
+            _ if is_easy(ours) && is_easy(&theirs) => Turn::Together,
+            _ => Turn::First,
+        };
+        Relays { through: through.collect(), turn }
     }
 
     /// A dial needs a way through another member.
@@ -72,14 +95,32 @@ impl Node {
         sent
     }
 
+    /// No direct path was found: a second member is asked to pass on, too, so that the link outlives the first.
+    pub(in crate::node) fn back_up(&mut self, now: Instant, peer: NodeId) {
+        let Some(connection) = self.links.connection(peer) else { return };
+        let relays = self.endpoint.paths(now, connection).into_iter().filter_map(|path| match path.route {
+            Route::Relayed { by, .. } => self.links.peer_of(by),
+            Route::Udp { .. } => None,
+        });
+        let present: Vec<NodeId> = relays.collect();
+        if present.len() >= BACKUPS {
+            return;
+        }
+        let other = self.relays_to(Some(peer)).through.into_iter().find(|relay| !present.contains(relay));
+        if let Some(other) = other {
+            self.ask_way(now, other, peer, Errand::Standby(connection));
+        }
+    }
+
     /// Somebody says something about relaying.
     pub(in crate::node) fn on_passing(&mut self, now: Instant, from: NodeId, message: &PathMessage) {
         let Some(link) = self.links.link(from) else { return };
         let end = |channel: u32| End { connection: link.connection, channel: RelayChannel(channel) };
         match *message {
             PathMessage::Ask { to, channel } => self.pass_on(now, from, end(channel), to),
-            PathMessage::Bound { channel } => {
+            PathMessage::Bound { channel, seen } => {
                 if let Some(way) = self.passing.asking.on_bound(end(channel)) {
+                    self.note_seen(way.to, seen);
                     self.on_way(now, end(channel), way);
                 }
             }
@@ -87,9 +128,10 @@ impl Node {
                 tracing::debug!(relay = %from, ?why, "a relay refused");
                 self.on_way_end(now, end(channel));
             }
-            PathMessage::Incoming { from: other, channel } => {
+            PathMessage::Incoming { from: other, channel, seen } => {
                 // Whoever is let in that way has to prove itself as on any other.
                 if self.passing.asking.on_incoming(end(channel), other) {
+                    self.note_seen(other, seen);
                     let _ = self.endpoint.relay_open(link.connection, RelayChannel(channel));
                 }
             }
@@ -99,7 +141,10 @@ impl Node {
                     self.unbind(now, ended);
                 }
             }
-            PathMessage::Probe { .. } | PathMessage::ProbeFor { .. } => {}
+            PathMessage::Probe { to, token, by } => self.on_probe(now, from, to, token, by),
+            PathMessage::Probed { token, sent } => self.on_probed(now, token, sent),
+            PathMessage::Offer(ref offer) => self.on_offer(now, from, Offer::clone(offer)),
+            PathMessage::Changed => self.on_changed(now, from),
         }
     }
 
@@ -131,8 +176,11 @@ impl Node {
         match begun {
             Ok(begun) => {
                 tracing::info!(%from, %to, "packets are passed on");
-                self.say_path(now, to, PathMessage::Incoming { from, channel: begun.other.channel.0 });
-                self.say_path(now, from, PathMessage::Bound { channel });
+                let seen = |of| self.links.link(of).and_then(|link| link.remote).map(|remote| remote.ip());
+                let (asker, other) = (seen(from), seen(to));
+                let incoming = PathMessage::Incoming { from, channel: begun.other.channel.0, seen: asker };
+                self.say_path(now, to, incoming);
+                self.say_path(now, from, PathMessage::Bound { channel, seen: other });
             }
             Err(why) => {
                 self.say_path(now, from, PathMessage::Refused { channel, why });

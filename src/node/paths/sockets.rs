@@ -1,9 +1,10 @@
-//! Which part of the node each socket belongs to. Parts number their own sockets; here is which socket of the machine each one is.
+//! Which part of the node a socket belongs to. Each part is given numbers of its own, which nobody else uses, now or later.
 
 use crate::machine::SocketId;
+use core::ops::Range;
 use std::collections::BTreeMap;
 
-/// Who asked for a socket. A number is never used for a second attempt or errand.
+/// Who asks for sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::node) enum Owner {
     /// The node itself: IPv6, a new address of this machine, a second port to answer STUN from.
@@ -12,50 +13,49 @@ pub(in crate::node) enum Owner {
     Discovery,
     /// An attempt to punch a hole.
     Punch(u64),
+    /// Two strangers who typed each other's addresses.
+    Strangers(u64),
 }
 
-/// Every socket besides the main one.
-#[derive(Debug, Default)]
+/// The numbers of all sockets besides the main one.
+#[derive(Debug)]
 pub(in crate::node) struct Sockets {
-    owners: BTreeMap<SocketId, (Owner, SocketId)>,
-    ids: BTreeMap<(Owner, SocketId), SocketId>,
-    last: u32,
+    /// By the first number of each range: where it ends, and whose it is.
+    ranges: BTreeMap<u32, (u32, Owner)>,
+    next: u32,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self { ranges: BTreeMap::new(), next: SocketId::MAIN.0 + 1 }
+    }
 }
 
 impl Sockets {
-    /// A part opens a socket under a number of its own: this is the machine's.
-    pub(in crate::node) fn open(&mut self, owner: Owner, its: SocketId) -> SocketId {
-        self.last += 1;
-        let id = SocketId(self.last);
-        if let Some(before) = self.ids.insert((owner, its), id) {
-            self.owners.remove(&before);
+    /// So many numbers for a part; none once all are used up, which takes a million punches.
+    pub(in crate::node) fn reserve(&mut self, owner: Owner, count: u32) -> Range<u32> {
+        let first = self.next;
+        self.next = first.saturating_add(count);
+        if self.next > first {
+            self.ranges.insert(first, (self.next, owner));
         }
-        self.owners.insert(id, (owner, its));
-        id
+        first..self.next
     }
 
-    /// The machine's number for a part's socket. `None`: it has no such socket.
-    pub(in crate::node) fn id(&self, owner: Owner, its: SocketId) -> Option<SocketId> {
-        if its == SocketId::MAIN { Some(its) } else { self.ids.get(&(owner, its)).copied() }
+    /// One more socket of the node itself.
+    pub(in crate::node) fn one(&mut self) -> SocketId {
+        SocketId(self.reserve(Owner::Node, 1).start)
     }
 
-    /// Whose socket that is, and its number there.
-    pub(in crate::node) fn owner(&self, id: SocketId) -> Option<(Owner, SocketId)> {
-        self.owners.get(&id).copied()
+    /// Whose socket that is. `None`: the main one, or one whose part is no more.
+    pub(in crate::node) fn owner(&self, socket: SocketId) -> Option<Owner> {
+        let (_, (end, owner)) = self.ranges.range(..=socket.0).next_back()?;
+        (socket.0 < *end).then_some(*owner)
     }
 
-    /// A part needs its socket no longer, or it failed. The machine's number for it.
-    pub(in crate::node) fn close(&mut self, owner: Owner, its: SocketId) -> Option<SocketId> {
-        let id = self.ids.remove(&(owner, its))?;
-        self.owners.remove(&id);
-        Some(id)
-    }
-
-    /// A part is no more: its sockets, by the machine's numbers.
-    pub(in crate::node) fn end(&mut self, owner: Owner) -> Vec<SocketId> {
-        let range = (owner, SocketId(0))..=(owner, SocketId(u32::MAX));
-        let its: Vec<SocketId> = self.ids.range(range).map(|((_, its), _)| *its).collect();
-        its.into_iter().filter_map(|its| self.close(owner, its)).collect()
+    /// A part is no more. What it left open is the node's to close.
+    pub(in crate::node) fn forget(&mut self, owner: Owner) {
+        self.ranges.retain(|_, (_, other)| *other != owner);
     }
 }
 
@@ -64,27 +64,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_may_use_the_same_numbers_and_get_different_sockets() {
+    fn every_part_has_numbers_of_its_own_and_none_comes_again() {
         let mut sockets = Sockets::default();
-        let ours = sockets.open(Owner::Discovery, SocketId(1));
-        let theirs = sockets.open(Owner::Punch(7), SocketId(1));
-        assert_ne!(ours, theirs);
-        assert_eq!(sockets.owner(theirs), Some((Owner::Punch(7), SocketId(1))));
-        assert_eq!(sockets.id(Owner::Discovery, SocketId(1)), Some(ours));
-        assert_eq!(sockets.id(Owner::Discovery, SocketId::MAIN), Some(SocketId::MAIN), "the main one is everybody's");
-        assert_eq!(sockets.id(Owner::Discovery, SocketId(2)), None);
+        let ours = sockets.reserve(Owner::Discovery, 100);
+        let theirs = sockets.reserve(Owner::Punch(7), 2048);
+        assert!(!ours.contains(&SocketId::MAIN.0));
+        assert_eq!(sockets.owner(SocketId::MAIN), None);
+        assert_eq!(sockets.owner(SocketId(ours.start)), Some(Owner::Discovery));
+        assert_eq!(sockets.owner(SocketId(ours.end - 1)), Some(Owner::Discovery));
+        assert_eq!(sockets.owner(SocketId(theirs.end - 1)), Some(Owner::Punch(7)));
+        assert_eq!(sockets.owner(SocketId(theirs.end)), None);
+        sockets.forget(Owner::Punch(7));
+        assert_eq!(sockets.owner(SocketId(theirs.start)), None);
+        assert_eq!(sockets.one().0, theirs.end);
     }
 
     #[test]
-    fn a_part_that_ends_gives_all_its_sockets_back_and_a_number_is_not_used_again() {
+    fn when_all_numbers_are_used_up_there_are_none() {
         let mut sockets = Sockets::default();
-        let mut opened: Vec<SocketId> = (1..=3).map(|its| sockets.open(Owner::Punch(1), SocketId(its))).collect();
-        let other = sockets.open(Owner::Punch(2), SocketId(1));
-        let mut ended = sockets.end(Owner::Punch(1));
-        ended.sort();
-        opened.sort();
-        assert_eq!(ended, opened);
-        assert_eq!(sockets.owner(other), Some((Owner::Punch(2), SocketId(1))));
-        assert!(!opened.contains(&sockets.open(Owner::Punch(1), SocketId(1))));
+        sockets.reserve(Owner::Discovery, u32::MAX);
+        assert!(sockets.reserve(Owner::Punch(1), 2048).is_empty());
     }
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 /// Questions that are under way, or whose reports wait, at most.
-pub const MAX_QUESTIONS: usize = 64;
+pub const MAX_QUESTIONS: usize = 96;
 
 /// Asks servers for the address they see, any number of them at once, on any of our sockets.
 #[derive(Debug)]

@@ -75,7 +75,7 @@ pub(super) fn parse_error(value: &[u8]) -> Option<u16> {
 
 /// RFC 8489 §14.8.
 pub(super) fn error_value(code: u16, reason: &str) -> Vec<u8> {
-    let (class, number) = (code / 100 & 7, code % 100);
+    let (class, number) = ((code / 100) & 7, code % 100);
     let mut value = vec![0, 0, class.to_be_bytes()[1], number.to_be_bytes()[1]];
     value.extend_from_slice(reason.as_bytes());
     value

@@ -47,7 +47,7 @@ pub enum Class {
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Malformed {
-    /// Longer than [`MAX_LEN`].
+    /// Longer than a message may be: [`MAX_LEN`], unless something else is said.
     TooLong,
     /// Shorter than a header.
     TooShort,
@@ -76,7 +76,12 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// Checks a datagram.
     pub fn check(datagram: &'a [u8]) -> Result<Self, Malformed> {
-        if datagram.len() > MAX_LEN {
+        Self::check_up_to(MAX_LEN, datagram)
+    }
+
+    /// Checks a datagram that may be longer than others.
+    pub(crate) fn check_up_to(max_len: usize, datagram: &'a [u8]) -> Result<Self, Malformed> {
+        if datagram.len() > max_len {
             return Err(Malformed::TooLong);
         }
         let (header, attributes) = datagram.split_first_chunk::<HEADER_LEN>().ok_or(Malformed::TooShort)?;

@@ -11,9 +11,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// An answer is at most so many bytes longer than its question: to 20 bytes with an IPv6 address come XOR-MAPPED-ADDRESS, RESPONSE-ORIGIN
-/// and OTHER-ADDRESS with 24 each, FINGERPRINT with 8. (With IPv4: 44. With the headers of UDP and IP that is 2.1 and 1.9 times the
+/// and OTHER-ADDRESS with 24 each, FINGERPRINT with 8. (With IPv4: 44. With the headers of UDP and IP that is 2.2 and 1.9 times the
 /// question; who forges a sender gains nothing that open resolvers would not give thirtyfold.)
 pub const MAX_GROWTH: usize = 80;
+
+/// The longest question that is read. RFC 5780 §7.6: a question can be padded to 1500 bytes and more to see what becomes of fragments. We do not
+/// take part in that, and say so, which needs reading it.
+const MAX_QUESTION: usize = 1600;
 
 /// Questioners whose rate is watched at a time, at most. Who comes when there is no room is declined.
 const MAX_QUESTIONERS: usize = 2048;
@@ -65,7 +69,7 @@ impl Server {
 
     /// A datagram that [is STUN's](crate::stun::is_stun) and answers no question of ours. Says whether it is answered.
     pub fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, bytes: &[u8]) -> bool {
-        let Ok(view) = View::check(bytes) else {
+        let Ok(view) = View::check_up_to(MAX_QUESTION, bytes) else {
             self.declined.malformed = self.declined.malformed.saturating_add(1);
             return false;
         };
@@ -162,7 +166,7 @@ fn questioner(from: IpAddr) -> IpAddr {
 mod tests {
     use super::super::config::{Alternate, Limits};
     use super::*;
-    use crate::stun::message::{MAX_LEN, Probe, TransactionId};
+    use crate::stun::message::{Probe, TransactionId};
     use crate::time::Duration;
     use proptest::prelude::*;
 
@@ -261,6 +265,12 @@ mod tests {
         bytes[3] = 8;
         let refusal = failure(&ask(full(), MAIN, &bytes).unwrap());
         assert_eq!((refusal.code, refusal.unknown.0.as_slice()), (420, &[0x26][..]));
+        // RFC 5780 §7.6: PADDING as it is meant to be.
+        let mut padded = bytes.clone();
+        padded.resize(20 + 4 + 1500, 0);
+        padded.splice(2..4, 1504_u16.to_be_bytes());
+        padded.splice(22..24, 1500_u16.to_be_bytes());
+        assert_eq!(failure(&ask(full(), MAIN, &padded).unwrap()), refusal);
         bytes[20..24].copy_from_slice(&[0, 0x27, 0, 1]);
         assert_eq!(failure(&ask(full(), MAIN, &bytes).unwrap()).code, 400);
     }
@@ -276,7 +286,7 @@ mod tests {
             (&answer[..], questioner()),
             (&Probe { token: ID }.emit(), questioner()),
             (&good[..27], questioner()),
-            (&vec![0; MAX_LEN + 1], questioner()),
+            (&vec![0; MAX_QUESTION + 1], questioner()),
             (&good, multicast),
             (&good, nowhere),
         ] {

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::kernel;
+use crate::matrix;
 use crate::nat;
 use crate::units;
 use clap::{Args, Parser, ValueEnum};
@@ -25,6 +26,8 @@ pub(crate) enum Subcommand {
     KernelNat(KernelOptions),
     /// Prove by a STUN client what each NAT is
     Check(CheckOptions),
+    /// Let real nodes behind every pair of NATs find each other, and say how
+    Matrix(matrix::Options),
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +88,9 @@ pub(crate) struct HostOptions {
     /// How many addresses it has
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) addresses: u8,
+    /// It has an address of IPv6 too, whatever it is behind
+    #[arg(long)]
+    pub(crate) six: bool,
     /// Its command is ended when all the others have ended
     #[arg(long)]
     pub(crate) serve: bool,

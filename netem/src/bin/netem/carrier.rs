@@ -3,16 +3,18 @@
 use crate::clock::Clock;
 use crate::failure::{Context, Failure};
 use crate::frame::Frame;
+use crate::gates::{Door, Gates, Passed, Realm};
 use core::cmp::{Ordering, Reverse};
 use core::time::Duration;
-use netem::{Counters, Nat, NatCounters, Packet, Pipe};
+use netem::{Counters, NatCounters, Pipe};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{self, AtomicBool};
+use std::sync::atomic::{self, AtomicBool, AtomicU64};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use tun_rs::SyncDevice;
 
@@ -25,16 +27,34 @@ const MAX_FLYING_BYTES: usize = 512 << 20;
 /// How long the loop waits at most before it looks whether it shall stop.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// A host's device and the two links between it and the core.
+/// A host's device.
 pub(crate) struct Port {
     pub(crate) name: String,
     pub(crate) device: SyncDevice,
-    /// As the core knows it.
-    pub(crate) addresses: Vec<Ipv4Addr>,
-    /// Between the device and the links, the innermost first.
-    pub(crate) nats: Vec<Nat>,
+    /// Behind what it is with IPv4. Nothing translates IPv6.
+    pub(crate) realm: Realm,
+    /// Whose links it uses.
+    pub(crate) access: usize,
+}
+
+/// The two links between the core and a host, or the outermost NAT of several.
+pub(crate) struct Access {
+    /// Of the first host that uses it.
+    pub(crate) name: String,
     pub(crate) up: Pipe,
     pub(crate) down: Pipe,
+    /// Between the hosts and the links, the innermost first.
+    pub(crate) nats: Vec<usize>,
+}
+
+/// Everything that carries.
+#[derive(Default)]
+pub(crate) struct Parts {
+    pub(crate) ports: Vec<Port>,
+    pub(crate) accesses: Vec<Access>,
+    pub(crate) gates: Gates,
+    /// Whose links lead to an address of the world.
+    pub(crate) routes: BTreeMap<IpAddr, usize>,
 }
 
 /// What was carried.
@@ -56,7 +76,7 @@ pub(crate) struct LinkReport {
 /// Packets that the links have no counter for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outside {
-    /// Not IPv4.
+    /// Not IP.
     pub(crate) foreign: u64,
     /// Not UDP, or a fragment, at a NAT.
     pub(crate) not_udp: u64,
@@ -68,35 +88,65 @@ pub(crate) struct Outside {
     pub(crate) refused: u64,
 }
 
-/// A carrier at work on its thread.
+/// What is asked of a carrier at work.
+enum Order {
+    /// This NAT loses its power for a moment.
+    Reboot(usize),
+}
+
+/// A carrier at work on its thread, which ends when this is dropped.
 pub(crate) struct Carrying {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<Report, Failure>>,
+    orders: Sender<Order>,
+    /// UDP payload and what stands for it, in bytes, that each access has sent up.
+    sent_up: Arc<Vec<AtomicU64>>,
+    thread: Option<JoinHandle<Result<Report, Failure>>>,
 }
 
 impl Carrying {
-    pub(crate) fn start(ports: Vec<Port>) -> Result<Self, Failure> {
+    pub(crate) fn start(parts: Parts) -> Result<Self, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
-        let carrier = Carrier::new(ports, Arc::clone(&stop));
+        let sent_up: Arc<Vec<AtomicU64>> = Arc::new(parts.accesses.iter().map(|_| AtomicU64::new(0)).collect());
+        let (orders, inbox) = channel();
+        let carrier = Carrier::new(parts, Arc::clone(&stop), inbox, Arc::clone(&sent_up));
         let thread = std::thread::Builder::new().name("carrier".into()).spawn(|| carrier.run());
-        Ok(Self { stop, thread: thread.context(|| "cannot start a thread".into())? })
+        let thread = Some(thread.context(|| "cannot start a thread".into())?);
+        Ok(Self { stop, orders, sent_up, thread })
     }
 
     /// Whether it has ended although nobody stopped it.
     pub(crate) fn has_failed(&self) -> bool {
-        self.thread.is_finished()
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
-    pub(crate) fn stop(self) -> Result<Report, Failure> {
+    /// Payload bytes that this access has sent up so far.
+    pub(crate) fn sent_up(&self, access: usize) -> u64 {
+        self.sent_up.get(access).map_or(0, |sent| sent.load(atomic::Ordering::Relaxed))
+    }
+
+    /// Lets a NAT lose its power for a moment.
+    pub(crate) fn reboot(&self, nat: usize) {
+        // A carrier that has ended has nothing to forget.
+        let _ = self.orders.send(Order::Reboot(nat));
+    }
+
+    pub(crate) fn stop(mut self) -> Result<Report, Failure> {
         self.stop.store(true, atomic::Ordering::Relaxed);
-        self.thread.join().map_err(|_| Failure::new("the thread that carries packets panicked"))?
+        let Some(thread) = self.thread.take() else { return Ok(Report::default()) };
+        thread.join().map_err(|_| Failure::new("the thread that carries packets panicked"))?
+    }
+}
+
+impl Drop for Carrying {
+    fn drop(&mut self) {
+        self.stop.store(true, atomic::Ordering::Relaxed);
     }
 }
 
 struct Carrier {
-    ports: Vec<Port>,
-    /// Which port has an address.
-    routes: BTreeMap<Ipv4Addr, usize>,
+    parts: Parts,
+    orders: Receiver<Order>,
+    sent_up: Arc<Vec<AtomicU64>>,
     flying: BinaryHeap<Reverse<Flying>>,
     flying_bytes: usize,
     next_sequence: u64,
@@ -116,24 +166,20 @@ struct Flying {
 /// Where a packet arrives next.
 #[derive(Clone, Copy)]
 enum Towards {
-    /// At the core, from this port; there it takes the link down to its destination.
+    /// At the core, from this access; there it takes the link down to its destination.
     Core(usize),
-    /// At the host with this port, or the first of its NATs.
+    /// At whoever has its address in the world, by the link of this access.
+    Door(usize),
+    /// At the host with this device.
     Host(usize),
-    /// At the host with this port, from its own NAT.
-    Inside(usize),
 }
 
 impl Carrier {
-    fn new(ports: Vec<Port>, stop: Arc<AtomicBool>) -> Self {
-        let routes = ports
-            .iter()
-            .enumerate()
-            .flat_map(|(index, port)| port.addresses.iter().map(move |address| (*address, index)))
-            .collect();
+    fn new(parts: Parts, stop: Arc<AtomicBool>, orders: Receiver<Order>, sent_up: Arc<Vec<AtomicU64>>) -> Self {
         Self {
-            ports,
-            routes,
+            parts,
+            orders,
+            sent_up,
             flying: BinaryHeap::new(),
             flying_bytes: 0,
             next_sequence: 0,
@@ -146,30 +192,37 @@ impl Carrier {
     fn run(mut self) -> Result<Report, Failure> {
         let mut buffer = vec![0; 1 << 16];
         while !self.stop.load(atomic::Ordering::Relaxed) {
+            while let Ok(Order::Reboot(nat)) = self.orders.try_recv() {
+                self.parts.gates.reboot(nat);
+            }
             let now = self.clock.now();
             self.deliver_due(now);
             let mut has_read = false;
-            for index in 0..self.ports.len() {
+            for index in 0..self.parts.ports.len() {
                 has_read |= self.read(index, &mut buffer)?;
+            }
+            for (access, sent_up) in self.parts.accesses.iter().zip(&*self.sent_up) {
+                sent_up.store(access.up.counters.sent_bytes, atomic::Ordering::Relaxed);
             }
             if !has_read {
                 self.wait()?;
             }
         }
-        let link = |port: Port| LinkReport {
-            host: port.name,
-            up: port.up.counters,
-            down: port.down.counters,
-            nats: port.nats.into_iter().map(|nat| nat.counters).collect(),
+        let Parts { accesses, gates, .. } = self.parts;
+        let link = |access: Access| LinkReport {
+            host: access.name,
+            up: access.up.counters,
+            down: access.down.counters,
+            nats: access.nats.iter().filter_map(|nat| gates.counters(*nat)).collect(),
         };
-        Ok(Report { links: self.ports.into_iter().map(link).collect(), outside: self.outside })
+        Ok(Report { links: accesses.into_iter().map(link).collect(), outside: self.outside })
     }
 
     /// Takes what a host sent, a batch at most.
     fn read(&mut self, index: usize, buffer: &mut [u8]) -> Result<bool, Failure> {
         let now = self.clock.now();
         for turn in 0..BATCH {
-            let Some(port) = self.ports.get_mut(index) else { return Ok(false) };
+            let Some(port) = self.parts.ports.get_mut(index) else { return Ok(false) };
             let length = match port.device.recv(buffer) {
                 Ok(length) => length,
                 Err(error) if is_not_now(&error) => return Ok(turn > 0),
@@ -185,21 +238,32 @@ impl Carrier {
 
     /// From a host: out through its NATs, and up.
     fn leave(&mut self, index: usize, now: Duration, mut frame: Frame) {
-        let Some(port) = self.ports.get_mut(index) else { return };
-        if !port.nats.is_empty() {
+        let Some(Port { realm, access, .. }) = self.parts.ports.get(index) else { return };
+        let (realm, access) = (*realm, *access);
+        if frame.to().is_multicast() {
+            // Heard at home; a host of the world has no neighbours.
+            let neighbours = if realm.is_some() { self.parts.gates.neighbours(realm, index) } else { Vec::new() };
+            neighbours.into_iter().for_each(|host| self.deliver(host, &frame));
+            return;
+        }
+        if realm.is_some() && frame.to().is_ipv4() {
             let Some(packet) = frame.take_datagram() else {
                 self.outside.not_udp += 1;
                 return;
             };
             // What a NAT refuses it counts.
-            let Some((packet, has_turned)) = outwards(&mut port.nats, now, packet) else { return };
-            frame.set_datagram(packet);
-            if has_turned {
-                return self.push(now, Towards::Inside(index), frame);
-            }
+            match self.parts.gates.outwards(realm, now, packet) {
+                None => return,
+                Some(Passed::World(packet)) => frame.set_datagram(packet),
+                Some(Passed::Host(host, packet)) => {
+                    frame.set_datagram(packet);
+                    return self.push(now, Towards::Host(host), frame);
+                }
+            };
         }
-        let sent = through(&mut port.up, now, frame);
-        self.launch(Towards::Core(index), sent);
+        let Some(up) = self.parts.accesses.get_mut(access).map(|access| &mut access.up) else { return };
+        let sent = through(up, now, frame);
+        self.launch(Towards::Core(access), sent);
     }
 
     fn deliver_due(&mut self, now: Duration) {
@@ -210,13 +274,13 @@ impl Carrier {
             self.flying_bytes = self.flying_bytes.saturating_sub(flying.frame.size());
             match flying.towards {
                 Towards::Core(from) => {
-                    if let Some(port) = self.ports.get_mut(from) {
-                        count_arrival(&mut port.up, &flying.frame);
+                    if let Some(access) = self.parts.accesses.get_mut(from) {
+                        count_arrival(&mut access.up, &flying.frame);
                     }
                     self.route(flying.at, flying.frame);
                 }
-                Towards::Host(index) => self.come(index, flying.at, flying.frame),
-                Towards::Inside(index) => self.deliver(index, &flying.frame),
+                Towards::Door(access) => self.come(access, flying.at, flying.frame),
+                Towards::Host(host) => self.deliver(host, &flying.frame),
             }
         }
     }
@@ -224,33 +288,38 @@ impl Carrier {
     /// From the core down to whoever has the address. The time is when the packet was due, not when we came to it: a link that is
     /// behind another must not add our own lateness to its own delay.
     fn route(&mut self, at: Duration, frame: Frame) {
-        let index = self.routes.get(&frame.to()).copied();
-        match index.and_then(|index| Some((index, self.ports.get_mut(index)?))) {
-            Some((index, port)) => {
-                let sent = through(&mut port.down, at, frame);
-                self.launch(Towards::Host(index), sent);
+        let index = self.parts.routes.get(&frame.to()).copied();
+        match index.and_then(|index| Some((index, self.parts.accesses.get_mut(index)?))) {
+            Some((index, access)) => {
+                let sent = through(&mut access.down, at, frame);
+                self.launch(Towards::Door(index), sent);
             }
             None => self.outside.nobody += 1,
         }
     }
 
     /// From the link down: in through the NATs, to the host.
-    fn come(&mut self, index: usize, at: Duration, mut frame: Frame) {
-        let Some(port) = self.ports.get_mut(index) else { return };
-        count_arrival(&mut port.down, &frame);
-        if !port.nats.is_empty() {
-            let Some(packet) = frame.take_datagram() else {
-                self.outside.not_udp += 1;
-                return;
-            };
-            let Some(packet) = inwards(&mut port.nats, at, packet) else { return };
-            frame.set_datagram(packet);
+    fn come(&mut self, access: usize, at: Duration, mut frame: Frame) {
+        if let Some(access) = self.parts.accesses.get_mut(access) {
+            count_arrival(&mut access.down, &frame);
         }
-        self.deliver(index, &frame);
+        match self.parts.gates.at(frame.to()) {
+            Some(Door::Host(host)) => self.deliver(host, &frame),
+            Some(door) => {
+                let Some(packet) = frame.take_datagram() else {
+                    self.outside.not_udp += 1;
+                    return;
+                };
+                let Some(Passed::Host(host, packet)) = self.parts.gates.inwards(door, at, packet) else { return };
+                frame.set_datagram(packet);
+                self.deliver(host, &frame);
+            }
+            None => self.outside.nobody += 1,
+        }
     }
 
     fn deliver(&mut self, index: usize, frame: &Frame) {
-        let Some(port) = self.ports.get(index) else { return };
+        let Some(port) = self.parts.ports.get(index) else { return };
         if port.device.send_vectored(&frame.slices()).is_err() {
             self.outside.refused += 1;
         }
@@ -280,7 +349,7 @@ impl Carrier {
         let due = self.flying.peek().map(|Reverse(next)| next.at.saturating_sub(self.clock.now()));
         let timeout = TimeSpec::from_duration(due.unwrap_or(IDLE).min(IDLE));
         let mut polled: Vec<PollFd<'_>> =
-            self.ports.iter().map(|port| PollFd::new(port.device.as_fd(), PollFlags::POLLIN)).collect();
+            self.parts.ports.iter().map(|port| PollFd::new(port.device.as_fd(), PollFlags::POLLIN)).collect();
         match ppoll(&mut polled, Some(timeout), None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(error) => Err(error).context(|| "cannot wait for packets".into()),
@@ -309,27 +378,6 @@ fn through(pipe: &mut Pipe, now: Duration, mut frame: Frame) -> Option<Sent> {
         frame.mark();
     }
     Some(Sent { frame, first: arrivals.first, copy: arrivals.copy })
-}
-
-/// Through NATs from inside out. `true`: one of them turned it round, and it is for the inside again.
-fn outwards(nats: &mut [Nat], now: Duration, mut packet: Packet) -> Option<(Packet, bool)> {
-    for level in 0..nats.len() {
-        let so_far = nats.get_mut(..=level)?;
-        let nat = so_far.last_mut()?;
-        packet = nat.outbound(now, packet).ok()?;
-        if packet.to.ip() == nat.outside() {
-            return Some((inwards(so_far, now, packet)?, true));
-        }
-    }
-    Some((packet, false))
-}
-
-/// Through NATs from outside in.
-fn inwards(nats: &mut [Nat], now: Duration, mut packet: Packet) -> Option<Packet> {
-    for nat in nats.iter_mut().rev() {
-        packet = nat.inbound(now, packet).ok()?;
-    }
-    Some(packet)
 }
 
 /// A link counts what it takes and drops; that a packet arrived is known only here.

@@ -10,7 +10,7 @@ use crate::signals::Signals;
 use crate::world::{World, wait_until_listening};
 use clap::ValueEnum;
 use core::time::Duration;
-use netem::{Behaviour, Filtering, Link, Mapping};
+use netem::{Behaviour, Filtering, Mapping};
 use std::io::Read;
 use std::net::Ipv4Addr;
 use std::process::{Command, ExitCode, Stdio};
@@ -121,12 +121,18 @@ fn cases(options: &CheckOptions) -> Vec<Case> {
         subject: Subject::Kernel(*kind),
     };
     if options.kernel {
-        return kernel::Kind::value_variants().iter().map(kernel).collect();
+        return kernel::Kind::value_variants()
+            .iter()
+            .filter(|kind| **kind != kernel::Kind::Blocked)
+            .map(kernel)
+            .collect();
     }
     let types = nat::every_type().enumerate().map(|(n, (mapping, filtering))| {
         ours(format!("type {}", n + 1), Behaviour { mapping, filtering, ..Behaviour::default() })
     });
-    let named = Behaviour::KINDS.iter().map(|(name, make)| ours((*name).into(), make()));
+    // Of one that lets nothing pass a client can say nothing.
+    let named = Behaviour::KINDS.iter().filter(|(_, make)| !make().blocked);
+    let named = named.map(|(name, make)| ours((*name).into(), make()));
     types.chain(named).collect()
 }
 
@@ -136,9 +142,7 @@ fn scenario(label: &str, nat: &Behaviour) -> Scenario {
         name: name.into(),
         addresses: last_bytes.iter().map(|last| Ipv4Addr::new(192, 0, 2, *last)).collect(),
         nats,
-        up: Link::default(),
-        down: Link::default(),
-        task: None,
+        ..Host::default()
     };
     let hosts = vec![host("home", vec![nat.clone()], &[1]), host("server", Vec::new(), &[2, 3])];
     Scenario { label: label.into(), hosts, seed: 1 }

@@ -1,20 +1,25 @@
-//! An IPv4 packet as it comes from a device: headers apart from the payload, so that the payload can be damaged and the addresses
+//! An IP packet as it comes from a device: headers apart from the payload, so that the payload can be damaged and the addresses
 //! changed, and the checksums made right again.
 
 use netem::{Ecn, Packet};
 use std::io::IoSlice;
 #[cfg(test)]
 use std::net::SocketAddrV4;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The largest IPv4 packet, in bytes.
+/// The largest packet of either version, in bytes, that we make.
 const MAX_SIZE: usize = 65_535;
+
+/// The IPv6 header, in bytes (RFC 8200 §3).
+const HEADER6: usize = 40;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const ICMP6: u8 = 58;
 
-/// IPv4 and, unless it is a fragment, the header of UDP, TCP or ICMP; then the rest.
+/// IPv4 or IPv6 and, unless it is a fragment, the header of UDP, TCP or ICMP; then the rest. Behind an extension header of IPv6 nothing
+/// is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     /// At least 20 bytes, and as many as `transport` says are before the transport header.
@@ -24,24 +29,30 @@ pub(crate) struct Frame {
     transport: usize,
     /// `None` if there is no whole transport header.
     protocol: Option<u8>,
+    is_six: bool,
 }
 
 impl Frame {
-    /// `None`: not IPv4, or broken. A whole packet of a kernel is neither.
+    /// `None`: not IP, or broken. A whole packet of a kernel is neither.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let first = *bytes.first()?;
-        let transport = usize::from(first & 0xf) * 4;
-        let size = usize::from(u16_at(bytes, 2)?);
-        if first >> 4 != 4 || transport < 20 || size < transport {
+        let (transport, size, protocol, is_six) = match first >> 4 {
+            4 => {
+                // More fragments, or an offset: RFC 791 §3.1.
+                let is_fragment = u16_at(bytes, 6)? & 0x3fff != 0;
+                let protocol = Some(*bytes.get(9)?).filter(|_| !is_fragment);
+                (usize::from(first & 0xf) * 4, usize::from(u16_at(bytes, 2)?), protocol, false)
+            }
+            6 => (HEADER6, HEADER6 + usize::from(u16_at(bytes, 4)?), Some(*bytes.get(6)?), true),
+            _ => return None,
+        };
+        if transport < 20 || size < transport {
             return None;
         }
         let bytes = bytes.get(..size)?;
-        // More fragments, or an offset: RFC 791 §3.1.
-        let is_fragment = u16_at(bytes, 6)? & 0x3fff != 0;
-        let protocol = Some(*bytes.get(9)?).filter(|_| !is_fragment);
-        let length = match protocol {
-            Some(UDP | ICMP) => 8,
-            Some(TCP) => usize::from(bytes.get(transport + 12).copied().unwrap_or(0) >> 4) * 4,
+        let length = match (protocol, is_six) {
+            (Some(UDP), _) | (Some(ICMP), false) | (Some(ICMP6), true) => 8,
+            (Some(TCP), _) => usize::from(bytes.get(transport + 12).copied().unwrap_or(0) >> 4) * 4,
             _ => 0,
         };
         let whole = bytes.split_at_checked(transport + length).filter(|_| length > 0);
@@ -51,6 +62,7 @@ impl Frame {
             payload: payload.to_vec(),
             transport,
             protocol: protocol.filter(|_| whole.is_some()),
+            is_six,
         })
     }
 
@@ -59,8 +71,12 @@ impl Frame {
         self.header.len() + self.payload.len()
     }
 
-    pub(crate) fn to(&self) -> Ipv4Addr {
-        self.address(16)
+    pub(crate) fn to(&self) -> IpAddr {
+        self.address(if self.is_six { 24 } else { 16 })
+    }
+
+    fn from(&self) -> IpAddr {
+        self.address(if self.is_six { 8 } else { 12 })
     }
 
     /// The datagram, if it is UDP and whole. The payload moves out.
@@ -69,32 +85,43 @@ impl Frame {
             return None;
         }
         let port = |at| u16_at(&self.header, self.transport + at);
-        let from = SocketAddr::from((self.address(12), port(0)?));
-        let to = SocketAddr::from((self.address(16), port(2)?));
+        let from = SocketAddr::from((self.from(), port(0)?));
+        let to = SocketAddr::from((self.to(), port(2)?));
         Some(Packet { from, to, ecn: self.ecn(), bytes: core::mem::take(&mut self.payload) })
     }
 
-    /// Takes a datagram's addresses and payload in place of its own. `false`: it is not IPv4.
+    /// Takes a datagram's addresses and payload in place of its own. `false`: they are of the other IP version.
     pub(crate) fn set_datagram(&mut self, packet: Packet) -> bool {
-        let (SocketAddr::V4(from), SocketAddr::V4(to)) = (packet.from, packet.to) else { return false };
+        match (self.is_six, packet.from.ip(), packet.to.ip()) {
+            (false, IpAddr::V4(from), IpAddr::V4(to)) => {
+                self.put(12, &from.octets());
+                self.put(16, &to.octets());
+            }
+            (true, IpAddr::V6(from), IpAddr::V6(to)) => {
+                self.put(8, &from.octets());
+                self.put(24, &to.octets());
+            }
+            _ => return false,
+        }
         self.payload = packet.bytes;
-        self.put(12, &from.ip().octets());
-        self.put(16, &to.ip().octets());
-        self.put(self.transport, &from.port().to_be_bytes());
-        self.put(self.transport + 2, &to.port().to_be_bytes());
+        self.put(self.transport, &packet.from.port().to_be_bytes());
+        self.put(self.transport + 2, &packet.to.port().to_be_bytes());
         self.seal();
         true
     }
 
-    /// What it says about congestion: the low two bits of its second byte (RFC 3168 §5).
+    /// What it says about congestion: the low two bits of the traffic class (RFC 3168 §5), which is the second byte of IPv4 and the second
+    /// and third half byte of IPv6.
     pub(crate) fn ecn(&self) -> Ecn {
-        Ecn::from_bits(self.header.get(1).copied().unwrap_or(0))
+        let byte = self.header.get(1).copied().unwrap_or(0);
+        Ecn::from_bits(if self.is_six { byte >> 4 } else { byte })
     }
 
     /// Says that congestion was experienced.
     pub(crate) fn mark(&mut self) {
+        let bits = if self.is_six { Ecn::Ce.bits() << 4 } else { Ecn::Ce.bits() };
         if let Some(byte) = self.header.get_mut(1) {
-            *byte = *byte & !3 | Ecn::Ce.bits();
+            *byte |= bits;
         }
         self.seal();
     }
@@ -103,18 +130,22 @@ impl Frame {
     pub(crate) fn seal(&mut self) {
         self.payload.truncate(MAX_SIZE.saturating_sub(self.header.len()));
         let size = u16::try_from(self.size()).unwrap_or(u16::MAX);
-        self.put(2, &size.to_be_bytes());
-        self.put(10, &[0, 0]);
-        let sum = fold(sum(self.header.get(..self.transport).unwrap_or_default()));
-        self.put(10, &(!sum).to_be_bytes());
         let length = size.saturating_sub(u16::try_from(self.transport).unwrap_or(u16::MAX));
+        if self.is_six {
+            self.put(4, &length.to_be_bytes());
+        } else {
+            self.put(2, &size.to_be_bytes());
+            self.put(10, &[0, 0]);
+            let sum = fold(sum(self.header.get(..self.transport).unwrap_or_default()));
+            self.put(10, &(!sum).to_be_bytes());
+        }
         let at = match self.protocol {
             Some(UDP) => {
                 self.put(self.transport + 4, &length.to_be_bytes());
                 6
             }
             Some(TCP) => 16,
-            Some(ICMP) => 2,
+            Some(ICMP | ICMP6) => 2,
             _ => return,
         };
         self.put(self.transport + at, &[0, 0]);
@@ -131,9 +162,15 @@ impl Frame {
         [IoSlice::new(&self.header), IoSlice::new(&self.payload)]
     }
 
-    fn address(&self, at: usize) -> Ipv4Addr {
-        let bytes = self.header.get(at..).and_then(|rest| rest.first_chunk::<4>());
-        bytes.map_or(Ipv4Addr::UNSPECIFIED, |bytes| Ipv4Addr::from(*bytes))
+    fn address(&self, at: usize) -> IpAddr {
+        let rest = self.header.get(at..).unwrap_or_default();
+        if self.is_six {
+            let bytes = rest.first_chunk::<16>();
+            bytes.map_or(Ipv6Addr::UNSPECIFIED, |bytes| Ipv6Addr::from(*bytes)).into()
+        } else {
+            let bytes = rest.first_chunk::<4>();
+            bytes.map_or(Ipv4Addr::UNSPECIFIED, |bytes| Ipv4Addr::from(*bytes)).into()
+        }
     }
 
     fn put(&mut self, at: usize, bytes: &[u8]) {
@@ -147,14 +184,15 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|two| u16::from_be_bytes(*two))
 }
 
-/// The pseudo header of TCP and UDP (RFC 768); ICMP has none.
+/// The pseudo header of TCP and UDP (RFC 768) and of everything above IPv6 (RFC 8200 §8.1); ICMP of IPv4 has none.
 fn sum_of_addresses(header: &[u8], protocol: Option<u8>, length: u16) -> u64 {
-    match protocol {
-        Some(protocol @ (TCP | UDP)) => {
-            sum(header.get(12..20).unwrap_or_default()) + u64::from(protocol) + u64::from(length)
-        }
-        _ => 0,
-    }
+    let is_six = header.first().is_some_and(|first| first >> 4 == 6);
+    let addresses = match protocol {
+        Some(TCP | UDP | ICMP6) if is_six => header.get(8..40),
+        Some(TCP | UDP) => header.get(12..20),
+        _ => return 0,
+    };
+    sum(addresses.unwrap_or_default()) + u64::from(protocol.unwrap_or(0)) + u64::from(length)
 }
 
 fn sum_of_header(header: &[u8], transport: usize) -> u64 {
@@ -233,6 +271,33 @@ mod tests {
         assert_eq!(Frame::parse(&bytes).unwrap().take_datagram(), Some(packet));
     }
 
+    /// RFC 8200 §8.1: no checksum of the header, and one of UDP that includes the addresses.
+    #[test]
+    fn a_datagram_of_ipv6_is_read_marked_and_sound() {
+        let (from, to): (SocketAddr, SocketAddr) =
+            ("[2001:db8::1]:1000".parse().unwrap(), "[2001:db8::2]:2000".parse().unwrap());
+        let mut bytes = vec![0x60, 0x20, 0, 0, 0, 11, UDP, 64];
+        for ip in [from.ip(), to.ip()] {
+            let IpAddr::V6(ip) = ip else { panic!() };
+            bytes.extend(ip.octets());
+        }
+        bytes.extend([from.port(), to.port(), 11, 0].iter().flat_map(|word| word.to_be_bytes()));
+        bytes.extend(b"odd");
+        let mut frame = Frame::parse(&bytes).unwrap();
+        assert_eq!((frame.to(), frame.ecn()), (to.ip(), Ecn::Ect0));
+        frame.mark();
+        let mut packet = frame.take_datagram().unwrap();
+        assert_eq!((packet.from, packet.to, packet.ecn), (from, to, Ecn::Ce));
+        packet.bytes.push(b'!');
+        assert!(frame.set_datagram(packet.clone()));
+        let bytes = bytes_of(&frame);
+        let whole = sum_of_addresses(&bytes, Some(UDP), 12) + sum(&bytes[40..]);
+        assert_eq!((fold(whole), u16_at(&bytes, 4)), (0xffff, Some(12)));
+        assert_eq!(Frame::parse(&bytes).unwrap().take_datagram(), Some(packet.clone()));
+        packet.from = address("192.0.2.1:1").into();
+        assert!(!frame.set_datagram(packet));
+    }
+
     #[test]
     fn a_mark_changes_two_bits_and_leaves_the_packet_sound() {
         let mut bytes = datagram(address("10.0.0.1:1000"), address("192.0.2.1:2000"), b"odd");
@@ -266,6 +331,11 @@ mod tests {
                 bytes[2] = 0;
                 bytes[3] = 30;
                 bytes[9] = [ICMP, TCP, UDP][usize::from(bytes[10]) % 3];
+            } else if bytes.len() > 40 {
+                bytes[0] = 0x60;
+                bytes[4] = 0;
+                bytes[5] %= 60;
+                bytes[6] = [ICMP6, TCP, UDP][usize::from(bytes[10]) % 3];
             }
             if let Some(mut frame) = Frame::parse(&bytes) {
                 prop_assert!(bytes.starts_with(&bytes_of(&frame)));

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Reading order: `args`, `units`, `nat` and `scenario` (what is asked for), `namespace` (where programs run), `frame` (a packet),
-//! `carrier` (the loop that carries packets through the library's links and NATs), `world` (all of that, built and torn down), `run`,
-//! `kernel`, `check` (what the subcommands do with it); `privilege`, `signals`, `clock`, `failure` (what the system adds).
+//! `gates` (NATs, and what is behind them), `carrier` (the loop that carries packets through the library's links and NATs), `world` (all of that, built and torn down), `run`,
+//! `kernel`, `check`, `matrix` (what the subcommands do with it); `privilege`, `signals`, `clock`, `failure` (what the system adds).
 
 #![cfg_attr(
     target_os = "linux",
@@ -27,7 +27,11 @@ mod failure;
 #[cfg(target_os = "linux")]
 mod frame;
 #[cfg(target_os = "linux")]
+mod gates;
+#[cfg(target_os = "linux")]
 mod kernel;
+#[cfg(target_os = "linux")]
+mod matrix;
 #[cfg(target_os = "linux")]
 mod namespace;
 #[cfg(target_os = "linux")]
@@ -55,6 +59,7 @@ fn main() -> std::process::ExitCode {
         Subcommand::Run(options) => run::main(options),
         Subcommand::KernelNat(options) => kernel::main(options),
         Subcommand::Check(options) => check::main(options),
+        Subcommand::Matrix(options) => matrix::main(options),
     };
     result.unwrap_or_else(|failure| {
         eprintln!("netem: {failure}");

@@ -39,7 +39,7 @@ impl Namespace {
         tool("ip", &["netns", "add", &name], "")?;
         let namespace = Self { name };
         namespace.ip("link set lo up")?;
-        // The links carry IPv4; router solicitations would only blur the counters. A kernel without IPv6 has no such file.
+        // Unless a host is given an address of IPv6, router solicitations would only blur the counters. A kernel without IPv6 has no such file.
         namespace.inside(|| {
             for which in ["all", "default"] {
                 let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6"), "1");

@@ -90,7 +90,7 @@ fn print(report: &Report) {
     }
     let outside = report.outside;
     let others = [
-        ("not IPv4", outside.foreign),
+        ("not IP", outside.foreign),
         ("not UDP at a NAT", outside.not_udp),
         ("to nobody", outside.nobody),
         ("too many on their way", outside.overload),

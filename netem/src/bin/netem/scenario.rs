@@ -2,9 +2,10 @@
 
 use crate::args::{HostOptions, RunOptions};
 use crate::failure::{Context, Failure};
+use crate::kernel;
 use clap::Parser;
 use netem::{Behaviour, Link};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A scenario: a list of hosts around one core.
 #[derive(Debug)]
@@ -16,13 +17,19 @@ pub(crate) struct Scenario {
 }
 
 /// A host and the way from it to the core.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Host {
     pub(crate) name: String,
-    /// One or more, in 192.0.2.0/24 (TEST-NET-1, RFC 5737): as the world sees it.
+    /// Any number, in 192.0.2.0/24 (TEST-NET-1, RFC 5737): as the world sees it.
     pub(crate) addresses: Vec<Ipv4Addr>,
+    /// In 2001:db8::/64 (RFC 3849), whatever it is behind.
+    pub(crate) six: Option<Ipv6Addr>,
     /// What it is behind, the innermost first. Then it has one address.
     pub(crate) nats: Vec<Behaviour>,
+    /// Behind the NATs of this earlier host, by its number in the list, and by its links. Then it has the other one's address.
+    pub(crate) with: Option<usize>,
+    /// Behind a NAT of the kernel instead.
+    pub(crate) kernel: Option<kernel::Kind>,
     pub(crate) up: Link,
     pub(crate) down: Link,
     pub(crate) task: Option<Task>,
@@ -38,10 +45,12 @@ pub(crate) struct Task {
 }
 
 impl Host {
-    /// The addresses of its device.
-    pub(crate) fn inside_addresses(&self) -> Vec<Ipv4Addr> {
+    /// Its own addresses. `number` is its place among those that are behind the same NATs.
+    pub(crate) fn inside_addresses(&self, number: usize) -> Vec<Ipv4Addr> {
+        let last = u8::try_from(number).unwrap_or(u8::MAX).saturating_add(2);
+        let is_behind = !self.nats.is_empty() || self.with.is_some() || self.kernel.is_some();
         match self.addresses.first() {
-            Some(public) if !self.nats.is_empty() => vec![Ipv4Addr::new(10, public.octets()[3], 0, 2)],
+            Some(public) if is_behind => vec![Ipv4Addr::new(10, public.octets()[3], 0, last)],
             _ => self.addresses.clone(),
         }
     }
@@ -85,14 +94,13 @@ fn near_and_far(options: &RunOptions) -> Vec<Host> {
         up: options.link.up(),
         down: options.link.down(),
         task: Some(Task { command: options.command.clone(), serves: false }),
+        ..Host::default()
     };
     let far = Host {
         name: "far".into(),
         addresses: vec![Ipv4Addr::new(a, b, c, 2)],
-        nats: Vec::new(),
-        up: Link::default(),
-        down: Link::default(),
         task: options.far.as_deref().map(|command| Task { command: shell(command), serves: true }),
+        ..Host::default()
     };
     vec![near, far]
 }
@@ -129,10 +137,17 @@ fn parse(text: &str) -> Result<Vec<Host>, String> {
             task: command.map(|command| Task { command: shell(command), serves: options.serve }),
             nats: options.nat.clone(),
             name: options.name,
+            six: options.six.then(|| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(first_of(&addresses)))),
             addresses,
+            ..Host::default()
         });
     }
     if hosts.is_empty() { Err("no host".into()) } else { Ok(hosts) }
+}
+
+/// The last byte of the first.
+fn first_of(addresses: &[Ipv4Addr]) -> u8 {
+    addresses.first().map_or(0, |address| address.octets()[3])
 }
 
 /// As a shell runs it.
@@ -168,13 +183,19 @@ mod tests {
     }
 
     #[test]
+    fn a_host_of_ipv6_has_the_same_number_there() {
+        let hosts = parse("a\nb --six --nat symmetric").unwrap();
+        assert_eq!((hosts[0].six, hosts[1].six), (None, Some("2001:db8::2".parse().unwrap())));
+    }
+
+    #[test]
     fn behind_two_nats_a_host_has_a_private_address_and_only_the_outer_one_is_public() {
         let hosts = parse("open\nhome --nat port-restricted --nat cgnat").unwrap();
         let text = |addresses: Vec<Ipv4Addr>| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        assert_eq!(text(hosts[1].inside_addresses()), "10.2.0.2");
+        assert_eq!(text(hosts[1].inside_addresses(0)), "10.2.0.2");
         assert_eq!(text(hosts[1].outside_addresses()), "100.64.2.1 192.0.2.2");
         assert_eq!(
-            (text(hosts[0].inside_addresses()), text(hosts[0].outside_addresses())),
+            (text(hosts[0].inside_addresses(0)), text(hosts[0].outside_addresses())),
             ("192.0.2.1".into(), String::new())
         );
     }

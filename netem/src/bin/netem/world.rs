@@ -1,7 +1,9 @@
 //! Namespaces, devices and the carrier between them: built from a scenario, gone when dropped.
 
-use crate::carrier::{Carrying, Port, Report};
+use crate::carrier::{Access, Carrying, Parts, Port, Report};
 use crate::failure::{Context, Failure};
+use crate::gates::Realm;
+use crate::kernel;
 use crate::namespace::Namespace;
 use crate::scenario::{Host, Scenario, Task};
 use crate::signals::Signals;
@@ -9,7 +11,7 @@ use core::time::Duration;
 use netem::{Nat, Pipe};
 use std::fmt::Write;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Child, Command};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
@@ -28,6 +30,9 @@ pub(crate) struct World {
     /// Before the carrier, so that what still runs is ended while packets still pass.
     pub(crate) hosts: Vec<Place>,
     carrying: Option<Carrying>,
+    /// Whose links each host uses, and its own NAT.
+    accesses: Vec<usize>,
+    nats: Vec<Realm>,
 }
 
 /// A host that exists.
@@ -35,49 +40,84 @@ pub(crate) struct Place {
     pub(crate) name: String,
     /// Of its device.
     pub(crate) addresses: Vec<Ipv4Addr>,
+    pub(crate) six: Option<Ipv6Addr>,
     pub(crate) namespace: Namespace,
+    /// The NAT of the kernel that it is behind, which has the device then.
+    pub(crate) gate: Option<Namespace>,
 }
 
 impl Place {
     /// With a namespace whose name begins with `label`.
     pub(crate) fn create(label: &str, name: &str, addresses: Vec<Ipv4Addr>) -> Result<Self, Failure> {
         let namespace = Namespace::create(&format!("{label}{name}"))?;
-        Ok(Self { name: name.into(), addresses, namespace })
+        Ok(Self { name: name.into(), addresses, six: None, namespace, gate: None })
     }
 }
 
 impl World {
     /// Nothing yet.
     pub(crate) const fn empty() -> Self {
-        Self { hosts: Vec::new(), carrying: None }
+        Self { hosts: Vec::new(), carrying: None, accesses: Vec::new(), nats: Vec::new() }
     }
 
     /// Makes it all, unless a signal asks to end.
     pub(crate) fn build(scenario: Scenario, signals: &Signals) -> Result<Self, Failure> {
         let mut world = Self::empty();
-        let mut ports = Vec::new();
+        let mut parts = Parts::default();
+        let mut neighbours: Vec<usize> = Vec::new();
         for (index, host) in scenario.hosts.into_iter().enumerate() {
             if signals.ending().is_some() {
                 return Err(Failure::new("interrupted"));
             }
-            let place = Place::create(&scenario.label, &host.name, host.inside_addresses())?;
+            // How many were behind the same NATs before.
+            let number = host.with.and_then(|with| neighbours.get_mut(with)).map_or(0, |count| {
+                *count += 1;
+                *count
+            });
+            neighbours.push(0);
+            let inside = host.inside_addresses(number);
+            let mut place = Place::create(&scenario.label, &host.name, inside)?;
+            place.six = host.six;
+            if let Some(kind) = host.kernel {
+                place.gate = Some(kernel::gate(&scenario.label, &place, kind)?);
+            }
             let device = device(&place, &host)?;
             world.hosts.push(place);
             // Dice of its own for each link and NAT.
             let seed = scenario.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add((index as u64) << 16);
-            let nats = host.nats.iter().zip(host.outside_addresses()).zip(2..);
-            let nats = nats.map(|((nat, outside), n)| Nat::new(nat.clone(), outside.into(), seed.wrapping_add(n)));
-            ports.push(Port {
-                nats: nats.collect(),
-                name: host.name,
-                device,
-                addresses: host.addresses,
-                up: Pipe::new(host.up, seed),
-                down: Pipe::new(host.down, seed.wrapping_add(1)),
-            });
+            let shared = host.with.and_then(|with| parts.ports.get(with)).map(|port| (port.realm, port.access));
+            let (realm, access) = shared.unwrap_or_else(|| connect(&mut parts, &host, seed));
+            // A NAT of the kernel is a host of the world to us.
+            let public = if host.kernel.is_some() { host.addresses.clone() } else { host.inside_addresses(number) };
+            for ip in public {
+                parts.gates.settle(realm, ip.into(), index);
+            }
+            if let Some(six) = host.six {
+                parts.gates.settle(None, six.into(), index);
+                parts.routes.insert(six.into(), access);
+            }
+            parts.ports.push(Port { name: host.name, device, realm, access });
         }
-        world.carrying = Some(Carrying::start(ports)?);
+        world.accesses = parts.ports.iter().map(|port| port.access).collect();
+        world.nats = parts.ports.iter().map(|port| port.realm).collect();
+        world.carrying = Some(Carrying::start(parts)?);
         Ok(world)
+    }
+
+    /// Payload bytes that the links of this host have sent up so far.
+    pub(crate) fn sent_up(&self, host: &str) -> u64 {
+        let index = self.hosts.iter().position(|place| place.name == host);
+        let access = index.and_then(|index| self.accesses.get(index));
+        access.zip(self.carrying.as_ref()).map_or(0, |(access, carrying)| carrying.sent_up(*access))
+    }
+
+    /// Lets this host's own NAT lose its power for a moment.
+    pub(crate) fn reboot(&self, host: &str) {
+        let index = self.hosts.iter().position(|place| place.name == host);
+        let nat = index.and_then(|index| self.nats.get(index).copied().flatten());
+        if let Some((nat, carrying)) = nat.zip(self.carrying.as_ref()) {
+            carrying.reboot(nat);
+        }
     }
 
     /// Starts what a host is to run, its input and output ours.
@@ -125,20 +165,58 @@ impl World {
     }
 }
 
-/// The host's only way out.
+/// NATs and links for a host that shares none. Says behind what it is, and whose links it uses.
+fn connect(parts: &mut Parts, host: &Host, seed: u64) -> (Realm, usize) {
+    let mut realm = None;
+    let mut nats = Vec::new();
+    // The outermost first: each is in the realm of the one before.
+    for (n, (behaviour, outside)) in host.nats.iter().zip(host.outside_addresses()).enumerate().rev() {
+        let seed = seed.wrapping_add(n as u64 + 2);
+        let nat = parts.gates.add(Nat::new(behaviour.clone(), outside.into(), seed), realm);
+        realm = Some(nat);
+        nats.insert(0, nat);
+    }
+    let access = parts.accesses.len();
+    parts.routes.extend(host.addresses.iter().map(|ip| (IpAddr::from(*ip), access)));
+    parts.accesses.push(Access {
+        name: host.name.clone(),
+        up: Pipe::new(host.up.clone(), seed),
+        down: Pipe::new(host.down.clone(), seed.wrapping_add(1)),
+        nats,
+    });
+    (realm, access)
+}
+
+/// The only way out, of the host or of the NAT of the kernel that it is behind.
 fn device(place: &Place, host: &Host) -> Result<SyncDevice, Failure> {
-    let device = place.namespace.inside(|| {
-        let device = DeviceBuilder::new().name(DEVICE).enable(false).build_sync()?;
+    let (namespace, name, addresses) = match &place.gate {
+        Some(gate) => (gate, kernel::WAN, &host.addresses),
+        None => (&place.namespace, DEVICE, &place.addresses),
+    };
+    let has_six = place.six.is_some();
+    let device = namespace.inside(|| {
+        let device = DeviceBuilder::new().name(name).enable(false).build_sync()?;
         device.set_nonblocking(true)?;
+        if has_six {
+            // An address that can be used at once, and no other than that one.
+            for (setting, value) in [("accept_dad", "0"), ("router_solicitations", "0"), ("disable_ipv6", "0")] {
+                std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/{setting}"), value)?;
+            }
+        }
         Ok(device)
     })?;
     let mtu = [host.up.mtu, host.down.mtu].into_iter().flatten().fold(MTU, usize::max).min(65_535);
-    let mut lines = format!("link set {DEVICE} mtu {mtu} txqueuelen {DEVICE_QUEUE} up\n");
-    for address in &place.addresses {
-        writeln!(lines, "address add {address}/32 dev {DEVICE}").context(|| "cannot write".into())?;
+    let mut lines = format!("link set {name} mtu {mtu} txqueuelen {DEVICE_QUEUE} up\n");
+    for address in addresses {
+        writeln!(lines, "address add {address}/32 dev {name}").context(|| "cannot write".into())?;
     }
-    writeln!(lines, "route add default dev {DEVICE}").context(|| "cannot write".into())?;
-    place.namespace.ip(&lines)?;
+    if !addresses.is_empty() {
+        writeln!(lines, "route add default dev {name}").context(|| "cannot write".into())?;
+    }
+    namespace.ip(&lines)?;
+    if let Some(six) = place.six {
+        namespace.ip(&format!("address add {six}/128 dev {name} nodad\nroute add ::/0 dev {name}\n"))?;
+    }
     Ok(device)
 }
 

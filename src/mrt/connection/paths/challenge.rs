@@ -3,8 +3,9 @@
 use crate::time::Instant;
 use smallvec::SmallVec;
 
-/// Unanswered challenges of one path that are remembered; the oldest go first.
-const MAX_REMEMBERED: usize = 4;
+/// Unanswered challenges of one path that are remembered; the oldest go first. They are sent a second apart at last, so that an answer may
+/// take seconds.
+const MAX_REMEMBERED: usize = 8;
 
 /// Challenges that are out on one path. Each has a token of its own (RFC 9000 §8.2.1), so that an answer tells the round trip whichever
 /// of them it answers.

@@ -99,9 +99,7 @@ impl Paths {
             if trial.purpose != Purpose::Answering {
                 return Err(AddPathError::Known);
             }
-            // Its own challenges go on; from here on its failure is told.
-            trial.purpose = Purpose::Added;
-            trial.next = Some(now);
+            trial.adopt(now);
             return Ok(());
         }
         if !self.make_room(|purpose| purpose == Purpose::Answering) {

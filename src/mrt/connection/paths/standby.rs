@@ -61,6 +61,7 @@ pub(in crate::mrt::connection) struct Liveness {
     fell_at: Option<Instant>,
     /// Answers in a row since then.
     answers: u32,
+    answered_at: Option<Instant>,
 }
 
 impl Liveness {
@@ -116,10 +117,17 @@ impl Liveness {
         self.next = Some(now);
     }
 
-    /// To be asked now, unless an answer is awaited that may still come.
+    /// To be asked now, unless an answer is awaited.
     pub(in crate::mrt::connection) fn ask(&mut self, now: Instant) {
-        if self.challenges.is_empty() || self.missed > 0 {
+        if self.challenges.is_empty() {
             self.next = Some(now);
+        }
+    }
+
+    /// The same, but not so soon after its last answer.
+    pub(in crate::mrt::connection) fn doubt(&mut self, now: Instant, patience: Duration) {
+        if self.challenges.is_empty() {
+            self.next = Some(self.answered_at.map_or(now, |at| now.max(at + patience)));
         }
     }
 
@@ -194,6 +202,7 @@ impl Liveness {
         self.suspect = false;
         self.down_since = None;
         self.answers = self.answers.saturating_add(1);
+        self.answered_at = Some(now);
         let early = EARLY.get(self.early.saturating_add(1)).copied();
         self.early = self.early.saturating_add(1).min(EARLY.len());
         self.next = interval.map(|interval| now + early.unwrap_or(interval).min(interval));
