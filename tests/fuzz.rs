@@ -40,7 +40,6 @@ fn clear_packets() -> Vec<Vec<u8>> {
         emitted(&Clear::Rcon { relayed: true, pattern: Pattern::IKpsk2, from, cookie: &[9; 64], noise: &[7; 512] }),
         emitted(&Clear::Rtry { to, cookie: &[9; 40] }),
         emitted(&Clear::Acon { to, from, noise: &[7; 48] }),
-        emitted(&Clear::Pnch { tag: [3; 16] }),
     ]
 }
 

@@ -5,7 +5,7 @@ use super::catalogue::Catalogue;
 use super::disk::{DiskError, DiskReply, DiskRequest};
 use super::identity::{Identity, NodeId};
 use super::links::{DialNumber, Links};
-use super::paths::{Around, Nat, Owner, Passing, Punching, Sockets};
+use super::paths::{Around, Meetings, Nat, Owner, Passing, Punching, Sockets};
 use super::record::MemberRecord;
 use super::room::{self, Room, RoomConfig};
 use super::ticket::Ticket;
@@ -50,6 +50,8 @@ pub(super) enum Purpose {
     Room(room::DialNumber),
     /// A download wants this holder.
     Holder(NodeId),
+    /// It waits for our call, since it cannot reach us.
+    Callback,
 }
 
 /// How members are reached, as it was told.
@@ -107,6 +109,7 @@ pub struct Node {
     pub(super) around: Around,
     pub(super) nat: Nat,
     pub(super) punching: Punching,
+    pub(super) meetings: Meetings,
     pub(super) nat_told: Option<NatKind>,
     pub(super) sockets: Sockets,
     pub(super) socket_requests: VecDeque<SocketRequest>,
@@ -159,6 +162,7 @@ impl Node {
             passing: Passing::default(),
             around,
             nat,
+            meetings: Meetings::default(),
             punching: Punching::new(now, blake3::derive_key("anjer 2026 punching", &seed)),
             nat_told: None,
             sockets,
@@ -388,7 +392,10 @@ impl Machine for Node {
             return self.settle(now);
         }
         if datagram.contents.first() == Some(&PNCH) {
-            self.on_pnch(now, datagram.socket, datagram.from, datagram.contents);
+            let Datagram { socket, from, ref contents, .. } = datagram;
+            if !self.on_pnch(now, socket, from, contents) {
+                self.on_stranger(now, socket, from, contents);
+            }
             return self.settle(now);
         }
         self.endpoint.handle_datagram(now, datagram);
@@ -406,6 +413,7 @@ impl Machine for Node {
         self.tick_passing(now);
         self.tick_nat(now);
         self.tick_punching(now);
+        self.tick_meetings(now);
         self.listen(now);
         self.room.handle_timeout(now);
         self.downloads.handle_timeout(now, &mut self.endpoint);
@@ -428,7 +436,8 @@ impl Machine for Node {
             Some(Owner::Node) => self.on_home(now, report),
             Some(Owner::Discovery) => self.on_discovery_socket(now, report),
             Some(Owner::Punch(number)) => self.on_punch_socket(now, number, report),
-            Some(Owner::Strangers(_)) | None => {}
+            Some(Owner::Strangers(number)) => self.on_meeting_socket(now, number, report),
+            None => {}
         }
         self.settle(now);
     }
@@ -440,6 +449,7 @@ impl Machine for Node {
             self.passing.poll_timeout(),
             self.nat.poll_timeout(),
             self.punching.poll_timeout(),
+            self.meetings.poll_timeout(),
             self.listen_at(),
             self.room.poll_timeout(),
             self.downloads.poll_timeout(),

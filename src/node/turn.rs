@@ -92,11 +92,18 @@ impl Node {
                 let purpose = dial.and_then(|dial| self.dials.remove(&dial));
                 let dial = match purpose {
                     Some(Purpose::Room(dial)) => Some(dial),
-                    Some(Purpose::Holder(_)) | None => None,
+                    Some(Purpose::Holder(_) | Purpose::Callback) | None => None,
                 };
+                for waiting in self.links.answer_waiting(peer) {
+                    if let Some(Purpose::Room(dial)) = self.dials.remove(&waiting) {
+                        let (record, dial) = (record.clone(), Some(dial));
+                        self.room.handle_link_up(now, LinkedPeer { record, remote, secret, dial });
+                    }
+                }
                 self.room.handle_link_up(now, LinkedPeer { record, remote, secret, dial });
                 self.catalogue.handle_link_up(peer);
                 if let Some(remote) = remote {
+                    self.on_met(now, remote);
                     self.add_member_vantage(now, remote);
                 }
                 self.look_for_path(now, peer);
@@ -113,10 +120,11 @@ impl Node {
             LinkEvent::WantRelay { dial, relay, to } => self.ask_relay(now, dial, relay, to),
             LinkEvent::DialFailed { dial, why, words } => {
                 tracing::debug!(?dial, ?why, words, "a dial failed");
+                self.on_call_end(now, dial);
                 match self.dials.remove(&dial) {
                     Some(Purpose::Room(dial)) => self.room.handle_dial_failed(now, dial, why, &words),
                     Some(Purpose::Holder(peer)) => self.downloads.on_link_failed(peer),
-                    None => {}
+                    Some(Purpose::Callback) | None => {}
                 }
             }
             LinkEvent::Message { from, message } => {
@@ -151,9 +159,13 @@ impl Node {
             }
             RoomOutput::Dial { dial, to } => {
                 let to = self.worth_calling(to);
+                let typed = to.addresses.first().copied().filter(|_| to.id.is_none());
                 let relays = self.relays_to(to.id);
                 let number = self.links.dial(now, &mut self.endpoint, to, &relays);
                 self.dials.insert(number, Purpose::Room(dial));
+                if let Some(typed) = typed {
+                    self.meet(now, typed, Some(number));
+                }
             }
             RoomOutput::GiveUp { dial } => {
                 let is_it = |(_, purpose): &(&_, &Purpose)| matches!(purpose, Purpose::Room(other) if *other == dial);
@@ -171,7 +183,7 @@ impl Node {
                     self.endpoint.ping(now, connection);
                 }
             }
-            RoomOutput::Punch { to } => self.endpoint.punch(to),
+            RoomOutput::Punch { to } => self.meet(now, to, None),
             RoomOutput::AddSecret { id, secret } => self.endpoint.add_secret(id, secret),
             RoomOutput::RemoveSecret { id } => self.endpoint.remove_secret(id),
             RoomOutput::Publish => {

@@ -229,17 +229,6 @@ fn the_ledger_allows_as_much_as_came_and_not_a_byte_more() {
 }
 
 #[test]
-fn a_punch_is_small_and_its_receiver_keeps_silent_to_strangers() {
-    let mut pair = Pair::new(Plan::default());
-    pair.client().endpoint.punch(SERVER);
-    pair.network.run_for(secs(5));
-    let there = pair.network.counters(CLIENT, SERVER);
-    assert!(there.sent >= 1 && there.sent_bytes / there.sent <= 64, "{there:?}");
-    assert_eq!(pair.network.counters(SERVER, CLIENT).sent, 0);
-    assert!(pair.server().events.is_empty());
-}
-
-#[test]
 fn two_connections_do_not_read_each_others_packets() {
     let mut pair = Pair::new(Plan::default());
     let record = pair.record();

@@ -1,6 +1,6 @@
 //! Recorded lives, to be told to somebody else.
 
-use crate::pair::{Pair, Plan, SERVER, pattern, secs};
+use crate::pair::{Pair, Plan, pattern, secs};
 use anjer::mrt::Class;
 use netem::Packet;
 
@@ -8,13 +8,12 @@ use netem::Packet;
 /// the conversation itself.
 pub(crate) const OTHER_WORLD: u64 = 99;
 
-/// Every datagram of a whole life, in both directions: three handshakes, data, keepalive, a punch, closes.
+/// Every datagram of a whole life, in both directions: three handshakes, data, keepalive, closes.
 pub(crate) fn a_whole_life() -> Vec<Packet> {
     let mut datagrams = Vec::new();
     for pattern_number in 0..3 {
         let mut pair = Pair::new(Plan::default());
         let record = pair.record();
-        pair.client().endpoint.punch(SERVER);
         let to = pair.patterns()[pattern_number].clone();
         let connection = pair.call(to);
         pair.must("both are connected", secs(2), |client, server| {

@@ -6,6 +6,7 @@ use anjer::stun::punch::Reason;
 use anjer::time::Instant;
 use core::time::Duration;
 use netem::Behaviour;
+use std::slice::from_ref;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -38,7 +39,7 @@ fn thirty_per_cent_of_loss_does_not_keep_simple_pairs_apart() {
         let met = opened(100, |seed| Plan {
             loss: 0.3,
             jitter: 10 * MS,
-            ..Plan::new(seed, &[nat.clone()], &[Behaviour::port_restricted()])
+            ..Plan::new(seed, from_ref(&nat), &[Behaviour::port_restricted()])
         });
         assert!(met >= 99, "{nat:?}: {met} of 100");
     }
@@ -54,7 +55,7 @@ fn guessing_bears_loss_and_reordering() {
         (&counting, &counting, 36),
         (&Behaviour::address_dependent(), &hard, 36),
     ] {
-        let met = opened(40, |seed| Plan { loss: 0.1, jitter: 5 * MS, ..Plan::new(seed, &[a.clone()], &[b.clone()]) });
+        let met = opened(40, |seed| Plan { loss: 0.1, jitter: 5 * MS, ..Plan::new(seed, from_ref(a), from_ref(b)) });
         assert!(met >= least, "{a:?} {b:?}: {met} of 40");
     }
 }
@@ -98,7 +99,7 @@ fn two_behind_one_nat_meet_inside_with_hairpin_and_without() {
     for hairpin in [false, true] {
         for kind in [Behaviour::port_restricted(), Behaviour::symmetric()] {
             let nat = Behaviour { hairpin, ..kind };
-            let mut world = World::new(&Plan { together: true, ..Plan::new(5, &[nat.clone()], &[]) });
+            let mut world = World::new(&Plan { together: true, ..Plan::new(5, from_ref(&nat), &[]) });
             let outcomes = world.run(MINUTE);
             let [Some(Outcome::Open { remote, .. }), Some(Outcome::Open { .. })] = &outcomes else {
                 panic!("{nat:?} {outcomes:?}")
@@ -133,13 +134,11 @@ fn where_udp_does_not_get_out_it_is_said_at_both_ends() {
 fn what_was_not_measured_is_found_out_by_trying() {
     let nothing = Some(Fingerprint::default());
     let home = Behaviour::port_restricted();
-    let met = opened(20, |seed| Plan { known: [nothing; 2], ..Plan::new(seed, &[home.clone()], &[home.clone()]) });
+    let met = opened(20, |seed| Plan { known: [nothing; 2], ..Plan::new(seed, from_ref(&home), from_ref(&home)) });
     assert_eq!(met, 20);
     for order in [[&home, &Behaviour::symmetric()], [&Behaviour::symmetric(), &home]] {
-        let met = opened(20, |seed| Plan {
-            known: [nothing; 2],
-            ..Plan::new(seed, &[order[0].clone()], &[order[1].clone()])
-        });
+        let met =
+            opened(20, |seed| Plan { known: [nothing; 2], ..Plan::new(seed, from_ref(order[0]), from_ref(order[1])) });
         assert!(met >= 15, "{order:?}: {met} of 20");
     }
 }

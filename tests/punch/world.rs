@@ -24,6 +24,9 @@ pub(crate) const DELAY: Duration = Duration::from_millis(25);
 /// When the punch begins: both know their public address by then.
 const BEGINS: Duration = Duration::from_millis(500);
 
+/// Where packets get lost, they ask until then.
+const BEGINS_AT_LAST: Duration = Duration::from_secs(10);
+
 const MAIN_PORT: u16 = 5000;
 const FIRST_PORT: u16 = 6000;
 
@@ -386,7 +389,12 @@ impl World {
         for number in 0..2 {
             self.end(number).ask(Duration::ZERO, SocketId::MAIN);
         }
+        let ends = self.ends;
         self.network.run_until(BEGINS, |_| false);
+        self.network.run_until(BEGINS_AT_LAST, |network| {
+            let knows = |site| matches!(network.host(site), Some(Party::End(end)) if end.seen.is_some());
+            ends.into_iter().all(knows)
+        });
         let seen = [0, 1].map(|number| self.end(number).seen);
         let fingerprints = [0, 1].map(|number| {
             let nat = self.outer[number].and_then(|nat| self.network.nat(nat));

@@ -1,7 +1,7 @@
 //! What links and NATs do to real packets.
 
 use crate::harness::{can_run, count, netem, text};
-use crate::roles::{Patience, ask, echo, said};
+use crate::roles::{Patience, ask, echo, echo_six, said};
 
 /// 20 ms there and 20 ms back. The shortest of many is looked at: a busy machine adds to the others, and nothing may take away.
 #[test]
@@ -64,6 +64,23 @@ fn answers_find_their_way_back_through_two_nats() {
     let errors = text(&output.stderr);
     assert_eq!(said(&text(&output.stdout), "answers"), 50, "{errors}");
     assert!(errors.contains("netem: home NAT: out 50, in 50, mappings 1"), "{errors}");
+}
+
+/// Nothing translates IPv6: who is behind a NAT with IPv4 is in the world with IPv6, over the same links.
+#[test]
+fn a_host_behind_a_nat_speaks_ipv6_past_it() {
+    if !can_run("a_host_behind_a_nat_speaks_ipv6_past_it", &[]) {
+        return;
+    }
+    let path = format!("{}/six-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let ask = ask("[2001:db8::1]", 50, Patience::Hurries);
+    let home = "home --six --delay 1ms --nat symmetric";
+    std::fs::write(&path, format!("server --six --serve -- {}\n{home} -- {ask}\n", echo_six())).unwrap();
+    let output = netem(&["run", "--scenario", &path]);
+    std::fs::remove_file(&path).unwrap();
+    let errors = text(&output.stderr);
+    assert_eq!((said(&text(&output.stdout), "answers"), count(&errors, "home up", "sent")), (50, 50), "{errors}");
+    assert!(errors.contains("netem: home NAT: out 0, in 0"), "{errors}");
 }
 
 /// The kernel's NAT carries the same question.

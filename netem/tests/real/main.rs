@@ -15,3 +15,4 @@ mod roles;
 mod carrying;
 mod checking;
 mod ending;
+mod pairs;

@@ -17,6 +17,11 @@ pub(crate) fn echo() -> String {
     command("echo")
 }
 
+/// The same for IPv6.
+pub(crate) fn echo_six() -> String {
+    command("echo-six")
+}
+
 /// A command for `sh -c`: sends so many datagrams to an echo and prints `answers`, how many were `different` from the question, and the
 /// shortest `rtt` in microseconds. One question waits for the other's answer only if it is `patient`.
 pub(crate) fn ask(to: &str, questions: usize, patience: Patience) -> String {
@@ -49,7 +54,8 @@ fn plays_its_part() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let words: Vec<&str> = role.split(' ').collect();
     match words[..] {
-        ["echo"] => play_echo(),
+        ["echo"] => play_echo("0.0.0.0"),
+        ["echo-six"] => play_echo("::"),
         ["ask", to, questions, patience] => {
             play_ask(to.parse().unwrap(), questions.parse().unwrap(), patience == "Waits")
         }
@@ -58,8 +64,8 @@ fn plays_its_part() {
 }
 
 /// Ended by netem; by itself if it was forgotten.
-fn play_echo() {
-    let socket = UdpSocket::bind(("0.0.0.0", PORT)).unwrap();
+fn play_echo(ip: &str) {
+    let socket = UdpSocket::bind((ip, PORT)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut buffer = [0; 2000];
     while let Ok((length, from)) = socket.recv_from(&mut buffer) {
@@ -69,7 +75,8 @@ fn play_echo() {
 
 #[expect(clippy::disallowed_methods, reason = "it measures real time")]
 fn play_ask(to: SocketAddr, questions: usize, waits: bool) {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).unwrap();
     socket.set_read_timeout(Some(SILENCE)).unwrap();
     let (mut answers, mut different, mut shortest) = (0, 0, Duration::MAX);
     let mut buffer = [0; 2000];

@@ -14,7 +14,7 @@ use crate::mrt::crypto::replay::ReplayWindow;
 use crate::mrt::recovery::congestion::Controller;
 use crate::mrt::recovery::numbers::Numbers;
 use crate::mrt::route::Route;
-use crate::mrt::wire::Cid;
+use crate::mrt::wire::{Cid, PacketNumber};
 use crate::time::{Duration, Instant};
 use std::collections::VecDeque;
 
@@ -45,6 +45,8 @@ pub(super) struct Live {
     pub(super) initiator: bool,
     /// Where the newest packet came from that is to be acknowledged: that is where the acknowledgement is wanted.
     pub(super) acks_to: Route,
+    /// The largest number that came and is to be acknowledged.
+    pub(super) leader: Option<PacketNumber>,
     /// Numbers of the packets that were sent.
     pub(super) numbers: Numbers,
     /// The next number to be left out, so that a peer which acknowledges what it never got is found out (RFC 9000 §21.4).
@@ -132,6 +134,7 @@ impl Live {
             channels: Channels::new(initiator, limits, granted),
             initiator,
             acks_to: other.route,
+            leader: None,
             numbers: Numbers::default(),
             next_skip: 0,
             entropy,

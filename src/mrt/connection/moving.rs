@@ -24,6 +24,9 @@ pub(super) struct Arrival {
     /// Whether it holds nothing but questions about paths, and answers to them.
     pub(super) probing: bool,
     pub(super) ack_eliciting: bool,
+    /// Whether it asks to be acknowledged, and was sent after all others that came and did: questions about paths, which take shorter
+    /// ways, do not count.
+    pub(super) leads: bool,
     /// A challenge in it.
     pub(super) challenge: Option<[u8; 8]>,
 }
@@ -49,14 +52,14 @@ impl Live {
                 // It is where it was: whatever came from elsewhere was late, or a copy.
                 self.paths.trials.retain(|trial| trial.purpose != Purpose::Rebound(route));
             }
-            if arrival.newest && arrival.ack_eliciting {
+            if arrival.leads {
                 self.paths.standby.iter_mut().for_each(|path| path.wanted = false);
             }
         } else if let Some(index) = self.paths.standby_at(route) {
             if let Some(path) = self.paths.standby.get_mut(index) {
                 path.on_heard(now, bytes);
             }
-            if arrival.newest && arrival.ack_eliciting {
+            if arrival.leads {
                 self.on_data_elsewhere(now, index);
             }
         } else {
@@ -87,7 +90,7 @@ impl Live {
 
     /// Something authentic came a way that is not proven (RFC 9000 §9.3).
     fn on_unknown(&mut self, now: Instant, arrival: &Arrival) {
-        let Arrival { route, newest, probing, ack_eliciting, challenge, .. } = *arrival;
+        let Arrival { route, newest, probing, leads, challenge, .. } = *arrival;
         let data = newest && !probing;
         if self.paths.trial_mut(route).is_none() {
             let purpose = match self.rebound_from(route) {
@@ -99,7 +102,7 @@ impl Live {
                 return;
             }
         }
-        if newest && ack_eliciting {
+        if leads {
             self.paths.trials.iter_mut().for_each(|trial| trial.wanted = trial.route == route);
         }
         let Some(trial) = self.paths.trial_mut(route) else { return };
@@ -155,7 +158,8 @@ impl Live {
         let size = datagram.len();
         let (inner, newest) = self.lane.unwrap(header, datagram)?;
         self.last_heard = now;
-        let arrival = Arrival { route: from, size, newest, probing: false, ack_eliciting: false, challenge: None };
+        let (probing, ack_eliciting, leads) = (false, false, false);
+        let arrival = Arrival { route: from, size, newest, probing, ack_eliciting, leads, challenge: None };
         self.on_arrival(now, &arrival);
         Some(inner)
     }

@@ -54,7 +54,8 @@ impl Live {
         self.replay.record(number);
         self.last_heard = now;
         let newest = self.acks.largest().is_none_or(|largest| number.0 > largest);
-        let mut arrival = Arrival { route: from, size, newest, probing: true, ack_eliciting: false, challenge: None };
+        let (probing, ack_eliciting, leads) = (true, false, false);
+        let mut arrival = Arrival { route: from, size, newest, probing, ack_eliciting, leads, challenge: None };
         for frame in Frames::new(payload) {
             let frame = match frame {
                 Ok(frame) => frame,
@@ -73,13 +74,15 @@ impl Live {
                 ControlFlow::Break((code, reason)) => return Verdict::Closed { code, reason },
             }
         }
+        arrival.leads = arrival.ack_eliciting && self.leader.is_none_or(|leader| number > leader);
+        if arrival.leads {
+            self.leader = Some(number);
+            self.acks_to = from;
+        }
         self.on_arrival(now, &arrival);
         self.acks.on_received(now, number.0, arrival.ack_eliciting, ecn);
         if arrival.ack_eliciting {
             self.stall.on_received(now, timeout.saturating_mul(2));
-            if newest {
-                self.acks_to = from;
-            }
         }
         Verdict::Taken
     }

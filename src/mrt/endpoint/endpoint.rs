@@ -281,13 +281,6 @@ impl Endpoint {
         self.config.standby_keep_alive = self.config.standby_keep_alive.min(interval);
     }
 
-    /// Sends a few bytes there, so that our NAT lets answers in.
-    pub fn punch(&mut self, to: SocketAddr) {
-        let mut tag = [0; 16];
-        self.random.fill_bytes(&mut tag);
-        self.reply(to.into(), &Clear::Pnch { tag });
-    }
-
     /// What happened next.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

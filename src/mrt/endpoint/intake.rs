@@ -34,12 +34,12 @@ impl Endpoint {
                 entry.connection.on_data(now, from, ecn, header, contents);
                 self.touched(handle);
             }
-            Some(PacketKind::Rcon | PacketKind::Rtry | PacketKind::Acon | PacketKind::Pnch) => {
+            Some(PacketKind::Rcon | PacketKind::Rtry | PacketKind::Acon) => {
                 if let Ok(packet) = Clear::parse(contents) {
                     self.take_in_clear(now, from, &packet, contents.len());
                 }
             }
-            Some(PacketKind::Rely) | None => {}
+            Some(PacketKind::Rely | PacketKind::Pnch) | None => {}
         }
     }
 
@@ -65,8 +65,6 @@ impl Endpoint {
                 }
                 self.touched(handle);
             }
-            // Its work was done when it left.
-            Clear::Pnch { .. } => {}
         }
     }
 

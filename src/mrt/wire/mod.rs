@@ -6,7 +6,8 @@
 //! ```text
 //!  datagram
 //!   ├ 0–3        STUN, not ours (RFC 7983)
-//!   ├ 0xA0–0xA3  clear packets   RCON · RTRY · ACON · PNCH      fields … CRC-32
+//!   ├ 0xA0–0xA3  clear packets   RCON · RTRY · ACON      fields … CRC-32
+//!   │                            and PNCH, which is not ours (`stun::punch`)
 //!   ├ 0xA8/0xA9  DATA            header 13 bytes · sealed frames · tag 16 bytes
 //!   │              └ frames      type byte · varints · bytes, one after the other
 //!   └ 0xAC       RELY            header 21 bytes · a whole datagram · tag 16 bytes

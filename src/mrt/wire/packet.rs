@@ -58,7 +58,7 @@ pub enum PacketKind {
     Rtry,
     /// Accepts a connection, or goes on with its setup.
     Acon,
-    /// Opens a NAT.
+    /// Opens a NAT: not ours, but on the same socket.
     Pnch,
     /// Sealed frames.
     Data,
@@ -128,7 +128,6 @@ impl Pattern {
 ///                                                                                                     relayed: 1163 bytes
 /// RTRY   A1 | to 8 | cookie length 1 | cookie | CRC 4
 /// ACON   A2 | to 8 | from 8 | noise length 2 | noise | CRC 4
-/// PNCH   A3 | tag 16 | CRC 4
 /// ```
 ///
 /// Numbers are big-endian. An unknown version of RCON is told by its first two bytes and its CRC; nothing else of it is read.
@@ -163,11 +162,6 @@ pub enum Clear<'a> {
         /// At most [`MAX_NOISE`] bytes.
         noise: &'a [u8],
     },
-    /// Opens a NAT towards whoever it is sent to.
-    Pnch {
-        /// What both ends can check.
-        tag: [u8; 16],
-    },
 }
 
 /// Why a clear packet cannot be read.
@@ -193,7 +187,6 @@ impl<'a> Clear<'a> {
             RCON => return Self::parse_rcon(datagram.len(), reader),
             RTRY => Self::Rtry { to: Cid(reader.u64()?), cookie: parse_cookie(&mut reader)? },
             ACON => Self::Acon { to: Cid(reader.u64()?), from: Cid(reader.u64()?), noise: parse_noise(&mut reader)? },
-            PNCH => Self::Pnch { tag: reader.array()? },
             _ => return Err(Malformed("not a clear packet").into()),
         };
         if reader.is_empty() { Ok(packet) } else { Err(Malformed("bytes after the last field").into()) }
@@ -242,10 +235,6 @@ impl<'a> Clear<'a> {
                 buf.extend_from_slice(&from.0.to_be_bytes());
                 put_noise(buf, noise);
             }
-            Self::Pnch { tag } => {
-                buf.push(PNCH);
-                buf.extend_from_slice(&tag);
-            }
         }
         let crc = crc32fast::hash(buf.get(start..).unwrap_or_default());
         buf.extend_from_slice(&crc.to_be_bytes());
@@ -258,7 +247,6 @@ impl<'a> Clear<'a> {
             Self::Rcon { relayed, .. } => rcon_len(*relayed),
             Self::Rtry { cookie, .. } => 1 + 8 + 1 + cookie.len() + CRC_LEN,
             Self::Acon { noise, .. } => 1 + 8 + 8 + 2 + noise.len() + CRC_LEN,
-            Self::Pnch { .. } => 1 + 16 + CRC_LEN,
         }
     }
 }
@@ -271,7 +259,6 @@ impl fmt::Display for Clear<'_> {
             }
             Self::Rtry { to, cookie } => write!(f, "RTRY to {to} cookie {}", cookie.len()),
             Self::Acon { to, from, noise } => write!(f, "ACON to {to} from {from} noise {}", noise.len()),
-            Self::Pnch { tag } => write!(f, "PNCH {:032x}", u128::from_be_bytes(*tag)),
         }
     }
 }
@@ -545,7 +532,7 @@ mod tests {
     proptest! {
         #[test]
         fn clear_packets_survive_the_wire_and_any_damaged_byte_is_found(
-            kind in 0..4_u8, to: u64, from: u64, tag: [u8; 16], pattern in 0..3_u8, relayed: bool,
+            kind in 0..3_u8, to: u64, from: u64, pattern in 0..3_u8, relayed: bool,
             cookie in prop::collection::vec(any::<u8>(), 0..=MAX_COOKIE),
             noise in prop::collection::vec(any::<u8>(), 0..=MAX_NOISE),
             damage: prop::sample::Index, flip in 1..=255_u8,
@@ -555,8 +542,7 @@ mod tests {
                     relayed, pattern: Pattern::from_wire(pattern).unwrap(), from: Cid(from), cookie: &cookie, noise: &noise,
                 },
                 1 => Clear::Rtry { to: Cid(to), cookie: &cookie },
-                2 => Clear::Acon { to: Cid(to), from: Cid(from), noise: &noise },
-                _ => Clear::Pnch { tag },
+                _ => Clear::Acon { to: Cid(to), from: Cid(from), noise: &noise },
             };
             let mut bytes = emitted(&packet);
             prop_assert_eq!(bytes.len(), packet.len());

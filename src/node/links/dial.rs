@@ -19,6 +19,9 @@ const TIMEOUT: Duration = Duration::from_secs(8);
 /// Addresses of one dial. Records hold no more, tickets neither.
 const MAX_ADDRESSES: usize = 8;
 
+/// How long we wait to be called: some round trips.
+const WAIT: Duration = Duration::from_millis(400);
+
 /// Relays of one dial.
 const MAX_RELAYS: usize = 3;
 
@@ -43,6 +46,8 @@ pub enum Turn {
     Last,
     /// At the same time as the first address: calls may get through.
     Together,
+    /// Before any address, and not at once: the other end calls us, if it can.
+    Wait,
     /// Before any address: calls hardly get through, and the other end's NAT may even take them amiss (a packet that comes uninvited can
     /// move the mapping that it was for).
     First,
@@ -73,6 +78,8 @@ pub(super) struct Dial {
     ways: VecDeque<Way>,
     /// Relays that were asked and have not answered.
     asked: usize,
+    /// Nothing is tried before its time: we may be called.
+    waits: bool,
     /// Ways after which the next one is not kept waiting.
     at_once: usize,
     attempts: BTreeSet<ConnectionHandle>,
@@ -96,7 +103,7 @@ impl Dial {
         let addresses = addresses.into_iter().map(Way::Address);
         let through = relays.through.iter().copied().take(MAX_RELAYS).map(Way::Relay);
         let mut ways: VecDeque<Way> = match relays.turn {
-            Turn::First => through.chain(addresses).collect(),
+            Turn::First | Turn::Wait => through.chain(addresses).collect(),
             Turn::Last | Turn::Together => addresses.chain(through).collect(),
         };
         let relay = ways.iter().position(|way| matches!(way, Way::Relay(_)));
@@ -111,7 +118,8 @@ impl Dial {
             asked: 0,
             at_once: usize::from(together),
             attempts: BTreeSet::new(),
-            next: now,
+            waits: relays.turn == Turn::Wait,
+            next: if relays.turn == Turn::Wait { now + WAIT } else { now },
             failure: DialFailure::BadAddress,
         }
     }
@@ -124,7 +132,8 @@ impl Dial {
         budget: &mut Budget,
         homes: &Homes,
     ) -> Option<Begun> {
-        while now >= self.next || (self.attempts.is_empty() && self.asked == 0) {
+        while now >= self.next || (self.attempts.is_empty() && self.asked == 0 && !self.waits) {
+            self.waits = false;
             match self.ways.pop_front()? {
                 Way::Relay(relay) => {
                     self.asked += 1;
@@ -174,6 +183,11 @@ impl Dial {
         self.attempt(now, endpoint, route)
     }
 
+    /// Somebody looks for a way, and will say when there is none.
+    pub(super) const fn expect_route(&mut self) {
+        self.asked += 1;
+    }
+
     /// A relay that was asked is of no help.
     pub(super) fn on_no_route(&mut self) {
         self.asked = self.asked.saturating_sub(1);
@@ -183,6 +197,9 @@ impl Dial {
     /// An attempt failed.
     pub(super) fn on_lost(&mut self, connection: ConnectionHandle, reason: &CloseReason) {
         self.attempts.remove(&connection);
+        if *reason == CloseReason::Refused && self.expected.is_none() {
+            self.asked = 0;
+        }
         self.failure = match (reason, self.failure) {
             (CloseReason::Refused, _) => DialFailure::Refused,
             (_, DialFailure::Refused) => DialFailure::Refused,
@@ -205,6 +222,11 @@ impl Dial {
     /// Why it failed, once nothing is left to try.
     pub(super) fn failed(&self) -> Option<DialFailure> {
         (self.attempts.is_empty() && self.ways.is_empty() && self.asked == 0).then_some(self.failure)
+    }
+
+    /// Whether nothing was tried yet.
+    pub(super) const fn waits(&self) -> bool {
+        self.waits
     }
 
     /// Its connections.

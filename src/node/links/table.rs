@@ -327,6 +327,22 @@ impl Links {
         self.advance(now, endpoint, number);
     }
 
+    /// A peer is linked: dials that waited for its call are answered.
+    pub fn answer_waiting(&mut self, peer: NodeId) -> Vec<DialNumber> {
+        let waits = |dial: &Dial| dial.waits() && dial.expected == Some(peer);
+        let answered: Vec<DialNumber> =
+            self.dials.iter().filter(|(_, dial)| waits(dial)).map(|(number, _)| *number).collect();
+        self.dials.retain(|number, _| !answered.contains(number));
+        answered
+    }
+
+    /// A way for this dial is looked for: it does not fail before [`on_no_route`](Self::on_no_route), unless nobody listens there.
+    pub fn expect_route(&mut self, number: DialNumber) {
+        if let Some(dial) = self.dials.get_mut(&number) {
+            dial.expect_route();
+        }
+    }
+
     /// The relay that was to be asked for a dial is of no help.
     pub fn on_no_route(&mut self, now: Instant, endpoint: &mut Endpoint, number: DialNumber) {
         if let Some(dial) = self.dials.get_mut(&number) {

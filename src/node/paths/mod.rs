@@ -11,6 +11,7 @@
 //!  sockets    which part of the node each socket belongs to
 //!  pair       one member that is not reached directly, on the way to a direct path
 //!  punching   the node's verbs over all of them
+//!  meeting    two people who typed each other's addresses
 //!  nat        what our NAT does; others' questions about theirs
 //!  around     where we listen, and what the machine, the LAN and the gateway say
 //! ```
@@ -19,6 +20,7 @@
 
 mod around;
 mod asking;
+mod meeting;
 mod message;
 mod nat;
 mod pair;
@@ -28,6 +30,7 @@ mod relaying;
 mod sockets;
 
 pub(super) use around::{Around, Home, Homes};
+pub(super) use meeting::Meetings;
 pub use message::{PathMessage, Prober, Refusal};
 pub(super) use nat::Nat;
 pub(super) use passing::Passing;

@@ -13,6 +13,9 @@ use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+/// Relays that a link which found no direct path has in all.
+const BACKUPS: usize = 2;
+
 /// Members whose addresses relays told, at most: as many as a room holds.
 const MAX_SEEN: usize = 4096;
 
@@ -47,11 +50,17 @@ impl Passing {
             self.seen.insert(peer, ip);
         }
     }
+}
 
-    /// Flows that are passed on at the moment.
-    pub(in crate::node) fn flows(&self) -> usize {
-        self.relaying.len()
-    }
+/// Whether a NAT shows everybody one port, as far as is known.
+pub(super) fn is_easy(nat: &Fingerprint) -> bool {
+    nat.mapping.is_none_or(|mapping| mapping == Mapping::Independent)
+}
+
+/// Whether a host behind that NAT can be called from a port that nobody has foreseen: its own is known, and its filter asks for the
+/// caller's address at most.
+pub(super) fn is_welcoming(nat: &Fingerprint) -> bool {
+    nat.mapping == Some(Mapping::Independent) && nat.filtering.is_some_and(|filter| filter <= Filtering::ByAddress)
 }
 
 impl Node {
@@ -67,11 +76,12 @@ impl Node {
         let through = std::iter::once(supernode).chain(strangers).chain(others).filter(direct).take(MAX_RELAYS);
         let theirs = view.record(to).map(|record| record.facts.nat).unwrap_or_default();
         let ours = self.nat.fingerprint();
-        let is_easy = |nat: &Fingerprint| nat.mapping.is_none_or(|mapping| mapping == Mapping::Independent);
         let turn = match theirs.filtering {
             Some(Filtering::Independent) => Turn::Last,
             // It opens its NAT for us as soon as it hears that we are there.
-            _ if is_easy(ours) && is_easy(&theirs) => Turn::Together,
+            _ if is_easy(ours) && is_easy(&theirs) || is_welcoming(&theirs) => Turn::Together,
+            // We open ours, and it calls.
+            _ if is_welcoming(ours) => Turn::Wait,
             _ => Turn::First,
         };
         Relays { through: through.collect(), turn }
@@ -95,6 +105,23 @@ impl Node {
             self.endpoint.relay_close(end.connection, end.channel);
         }
         sent
+    }
+
+    /// No direct path was found: a second member is asked to pass on, too, so that the link outlives the first.
+    pub(in crate::node) fn back_up(&mut self, now: Instant, peer: NodeId) {
+        let Some(connection) = self.links.connection(peer) else { return };
+        let relays = self.endpoint.paths(now, connection).into_iter().filter_map(|path| match path.route {
+            Route::Relayed { by, .. } => self.links.peer_of(by),
+            Route::Udp { .. } => None,
+        });
+        let present: Vec<NodeId> = relays.collect();
+        if present.len() >= BACKUPS {
+            return;
+        }
+        let other = self.relays_to(Some(peer)).through.into_iter().find(|relay| !present.contains(relay));
+        if let Some(other) = other {
+            self.ask_way(now, other, peer, Errand::Standby(connection));
+        }
     }
 
     /// Somebody says something about relaying.

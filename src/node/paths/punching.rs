@@ -2,16 +2,18 @@
 
 use super::message::PathMessage;
 use super::pair::{Kept, Pair, State};
+use super::passing::{is_easy, is_welcoming};
 use super::sockets::Owner;
 use crate::machine::{SocketId, SocketReport, SocketRequest};
 use crate::mrt::{self, ConnectionHandle, Route};
 use crate::node::identity::NodeId;
-use crate::node::node::Node;
+use crate::node::links::Relays;
+use crate::node::node::{Node, Purpose};
 use crate::node::record::MemberRecord;
 use crate::node::room::DialTo;
 use crate::stun::Packet;
 use crate::stun::candidate::{Candidate, CandidateKind, Context, Interface, is_global, sanitise};
-use crate::stun::fingerprint::{Filtering, Fingerprint, Mapping};
+use crate::stun::fingerprint::{Filtering, Fingerprint};
 use crate::stun::punch::budget::Verdict;
 use crate::stun::punch::executor::SOCKETS_PER_PUNCH;
 use crate::stun::punch::experience::Advice;
@@ -22,8 +24,11 @@ use crate::time::{Duration, Instant};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
+/// The last place in line to which everybody keeps a link.
+const WARM: usize = 3;
+
 /// A socket that a punch found a way with is kept so long for the other end to use it.
-const KEPT_FOR: Duration = Duration::from_secs(15);
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(15);
 
 /// While it is not known what a NAT does, no ports are guessed at; so long after the start at most.
 const MEASURING: Duration = Duration::from_secs(10);
@@ -82,6 +87,27 @@ impl Punching {
             [pair.due(), punch]
         });
         pairs.flatten().chain(self.kept.iter().map(|kept| kept.until)).min()
+    }
+
+    /// What all that punches may spend.
+    pub(super) const fn budget(&mut self) -> &mut Budget {
+        &mut self.budget
+    }
+
+    /// A probe is to leave.
+    pub(super) fn send(&mut self, packet: Packet) {
+        self.outgoing.push_back(packet);
+    }
+
+    /// A socket is in use, or will be soon.
+    pub(super) fn keep(&mut self, kept: Kept) {
+        self.kept.push(kept);
+    }
+
+    /// Random bytes for a meeting.
+    pub(super) fn draw(&self, number: u64) -> [u8; 32] {
+        let seed = [&b"meeting"[..], &number.to_be_bytes()].concat();
+        *blake3::keyed_hash(&self.seed, &seed).as_bytes()
     }
 
     /// The next probe.
@@ -238,32 +264,57 @@ impl Node {
         to
     }
 
-    /// Members that are later in line call us when they hear that we are there, which is when we hear of them: a small packet to each
-    /// opens our NAT for the call. Once for each record, and paid for like every probe.
+    /// A view tells us of others, and others of us, at about the same time. Of two that are to be linked the one whose port is unseen calls
+    /// the one whose port is known, or else the later one in line the earlier; who is to be called opens its NAT for the call by a small
+    /// packet. Once for each record, and paid for like every probe.
     pub(in crate::node) fn open_for_callers(&mut self, now: Instant) {
         let view = self.room.view();
-        let later = view.entries.iter().map(|entry| &entry.record).skip_while(|record| record.id() != self.id());
-        let is_new = |record: &&MemberRecord| {
-            let id = record.id();
-            self.links.connection(id).is_none() && self.punching.opened.get(&id) != Some(&record.facts.sequence)
-        };
-        let callers: Vec<_> = later.skip(1).filter(is_new).map(|record| record.facts.clone()).collect();
+        let own = self.id();
+        let rank = view.ids().position(|id| id == own).unwrap_or(usize::MAX);
+        let is_linked = |id| self.links.connection(id).is_some();
+        let is_new = |record: &MemberRecord| self.punching.opened.get(&record.id()) != Some(&record.facts.sequence);
+        let others = view.entries.iter().enumerate().map(|(at, entry)| (at, &entry.record));
+        // Everybody keeps links to the first ones in line.
+        let pairs = others.filter(|(at, _)| *at != rank && rank.min(*at) <= WARM);
+        let new = pairs.filter(|(_, record)| !is_linked(record.id()) && is_new(record));
+        let new: Vec<(bool, MemberRecord)> = new.map(|(at, record)| (at > rank, record.clone())).collect();
         self.punching.opened.retain(|id, _| view.contains(*id));
-        if self.nat.fingerprint().filtering == Some(Filtering::Independent) || self.config.room.local {
+        if self.config.room.local {
             return;
         }
-        for caller in callers {
-            self.punching.opened.insert(caller.id, caller.sequence);
-            let is_easy = caller.nat.mapping.is_none_or(|mapping| mapping == Mapping::Independent);
-            for to in caller.addresses.iter().filter(|to| is_easy && is_global(to.ip()) && to.port() != 0) {
-                let Some(home) = self.around.homes.of(to.ip()) else { continue };
-                let verdict = self.punching.budget.probe(now, to.ip(), packet::LEN, false);
-                if verdict == Verdict::Go {
-                    let nonce = self.punching.opened.len() as u64;
-                    let probe = packet::Packet { kind: Kind::Probe, from_initiator: false, round: 0, nonce, echo: 0 };
-                    let bytes = Sealer::open().seal(&probe).to_vec();
-                    self.punching.outgoing.push_back(Packet { socket: home.socket, to: *to, bytes });
-                }
+        let ours = *self.nat.fingerprint();
+        for (calls_us, record) in new {
+            let theirs = record.facts.nat;
+            self.punching.opened.insert(record.id(), record.facts.sequence);
+            if calls_us && !is_easy(&ours) && is_welcoming(&theirs) {
+                self.call_back(now, &record);
+            } else if is_easy(&ours)
+                && (calls_us || is_welcoming(&ours))
+                && ours.filtering != Some(Filtering::Independent)
+            {
+                self.open_for(now, &record);
+            }
+        }
+    }
+
+    /// It cannot reach us, and we can reach it.
+    fn call_back(&mut self, now: Instant, record: &MemberRecord) {
+        let (addresses, id, key) = (self.room.addresses_of(record), Some(record.id()), Some(record.noise()));
+        let to = self.worth_calling(DialTo { addresses, id, key, invitation: None });
+        let number = self.links.dial(now, &mut self.endpoint, to, &Relays::default());
+        self.dials.insert(number, Purpose::Callback);
+    }
+
+    /// It is about to call us.
+    fn open_for(&mut self, now: Instant, record: &MemberRecord) {
+        for to in record.facts.addresses.iter().filter(|to| is_global(to.ip()) && to.port() != 0) {
+            let Some(home) = self.around.homes.of(to.ip()) else { continue };
+            let verdict = self.punching.budget.probe(now, to.ip(), packet::LEN, false);
+            if verdict == Verdict::Go {
+                let nonce = self.punching.opened.len() as u64;
+                let probe = packet::Packet { kind: Kind::Probe, from_initiator: false, round: 0, nonce, echo: 0 };
+                let bytes = Sealer::open().seal(&probe).to_vec();
+                self.punching.outgoing.push_back(Packet { socket: home.socket, to: *to, bytes });
             }
         }
     }
@@ -419,6 +470,9 @@ impl Node {
                 pair.stage = None;
                 pair.move_to_rest(now, why);
                 self.paths.forget(peer);
+                if pair.initiator {
+                    self.back_up(now, peer);
+                }
             }
             None if pair.initiator => pair.move_to_proving(now),
             None => {}

@@ -107,7 +107,8 @@ impl Relaying {
     }
 
     /// How many flows there are.
-    pub(super) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.ends.len() / 2
     }
 }

@@ -18,8 +18,8 @@ const MAX_REDIRECTS: u8 = 4;
 /// Members of a ticket that are dialled, at most.
 const MAX_HOSTS: usize = 5;
 
-/// A door that says nothing at all for this long is given up.
-const NO_ANSWER: Duration = Duration::from_secs(15);
+/// A door that says nothing at all for this long is given up: a port of its NAT may have to be guessed first.
+const NO_ANSWER: Duration = Duration::from_secs(30);
 
 /// The same for a door of our own room: there are others to try.
 const NO_RETURN: Duration = Duration::from_secs(2);

@@ -27,6 +27,7 @@ use crate::stun::punch::packet::{self, Kind, Packet, PairId, Sealer};
 use crate::stun::punch::plan::{Circumstances, End, MAX_PROBES, MAX_SOCKETS, Plan, Reason, Stage, StageKind, plan};
 use crate::stun::punch::stages::Running;
 use crate::time::{Duration, Instant};
+use core::fmt;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
@@ -73,7 +74,7 @@ pub struct Ours {
 }
 
 /// What a punch is begun with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Whether we begin. Exactly one of the two ends does.
     pub initiator: bool,
@@ -179,7 +180,6 @@ struct Own {
 }
 
 /// One end of one pair. See the module.
-#[derive(Debug)]
 pub struct Punch {
     config: Config,
     counters: Counters,
@@ -219,6 +219,30 @@ pub struct Punch {
     paused: Option<Instant>,
     /// The way that was opened has a socket of ours, which is the owner's from here on.
     handed_over: bool,
+}
+
+/// Its secrets stay out of logs.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { initiator, ours, proven_ips, same_machine, relay_rtt, first_socket, advice, .. } = self;
+        f.debug_struct("Config")
+            .field("initiator", initiator)
+            .field("ours", ours)
+            .field("proven_ips", proven_ips)
+            .field("same_machine", same_machine)
+            .field("relay_rtt", relay_rtt)
+            .field("first_socket", first_socket)
+            .field("advice", advice)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where it stands; its secrets stay out of logs.
+impl fmt::Debug for Punch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { round, stage, phase, spent, counters, .. } = self;
+        write!(f, "Punch {{ round {round} stage {stage} {phase:?}, {spent} packets, {counters:?} }}")
+    }
 }
 
 impl Punch {

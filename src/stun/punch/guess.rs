@@ -94,7 +94,7 @@ mod tests {
 
         /// Two NATs that count: others take ports before the series begin and, more slowly than the probes, while they run.
         #[test]
-        fn two_series_cross_whatever_others_took(before in (0_u32..6, 0_u32..6), meanwhile in prop::collection::vec(any::<(bool, bool)>(), 40)) {
+        fn two_series_cross_whatever_others_took(before in (0_u32..6, 0_u32..6), meanwhile in prop::collection::vec(any::<(bool, bool)>(), 64)) {
             // Every eighth probe, somebody else may take a port too.
             let own_ports = |mut port: u32, pick: fn(&(bool, bool)) -> bool| -> Vec<u32> {
                 meanwhile.iter().enumerate().map(|(at, others)| {
@@ -104,7 +104,7 @@ mod tests {
             };
             let a = own_ports(before.0, |others| others.0);
             let b = own_ports(before.1, |others| others.1);
-            let meets = (1..=40).any(|i| (1..=40).any(|j| {
+            let meets = (1..=64).any(|i| (1..=64).any(|j| {
                 let (from_a, from_b) = (a[i as usize - 1], b[j as usize - 1]);
                 crossing(i, false) == from_b && crossing(j, true) == from_a
             }));

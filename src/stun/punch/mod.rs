@@ -11,7 +11,7 @@
 //!     nothing came: Event::Offer(round 2), the plan's next stage … until Event::Open or Event::Failed
 //! ```
 //!
-//! Reading order: [`offer`] (what both tell each other), [`plan`] (what follows from two fingerprints), [`packet`] (PNCH), [`budget`] (what a
+//! Reading order: [`offer`] (what both tell each other), [`mod@plan`] (what follows from two fingerprints), [`packet`] (PNCH), [`budget`] (what a
 //! node may spend), [`experience`] (what worked before), [`guess`] (in which order ports are tried), [`executor`] (one punch at work), `ledger` (what it
 //! sent and heard), `stages` (what it sends in each stage), [`strangers`] (two who type each other's addresses and share nothing).
 //!

@@ -4,6 +4,7 @@ use crate::stun::candidate::{Candidate, Context, is_global, sanitise};
 use crate::stun::fingerprint::{Fingerprint, Ports};
 use crate::stun::punch::plan::MAX_SOCKETS;
 use crate::time::Duration;
+use core::fmt;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ pub const MAX_PUBLIC: usize = 4;
 pub const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// One end's word for one round.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// Which round this is for, from 1. The initiator begins rounds, the other end answers with the same number.
     pub round: u16,
@@ -60,6 +61,15 @@ impl Offer {
         self.latest = self.latest.filter(is_recent);
         self.sockets = self.sockets.min(MAX_SOCKETS);
         self
+    }
+}
+
+/// The secret stays out of logs.
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { round, stage, secret: _, fingerprint, candidates, public, latest, sockets } = self;
+        write!(f, "Offer {{ round {round} stage {stage}: {fingerprint}; at {candidates:?}, as {public:?}; ")?;
+        write!(f, "latest {latest:?}; sockets {sockets} }}")
     }
 }
 

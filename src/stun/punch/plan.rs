@@ -45,6 +45,10 @@ const SPRAY_MEETINGS: f64 = 6.9078;
 /// A product that meets less often than this in the mean is not tried: it is likelier to fail than to succeed, and costs all there is.
 const WORTHWHILE: f64 = 0.5;
 
+/// Rounds from fresh ports: both ends have to begin within the time that a packet takes, and how long an offer takes one way can only be
+/// guessed. Each round guesses otherwise.
+pub(super) const FRESH: usize = 3;
+
 /// Rounds of prediction: with ten flows of others a second one hits nearly always.
 const PREDICTIONS: usize = 4;
 
@@ -212,14 +216,14 @@ impl Stage {
 
     /// Whether this end's next port has to be known when the stage begins.
     pub const fn counts(&self, end: End) -> bool {
-        match (self, end) {
-            (Self::Predict { .. }, _) => true,
-            (Self::Spray { holder: End::Initiator, aim: Aim::After { .. }, .. }, End::Initiator)
-            | (Self::Spray { holder: End::Responder, aim: Aim::After { .. }, .. }, End::Responder)
-            | (Self::Product { initiator_aim: Aim::After { .. }, .. }, End::Initiator)
-            | (Self::Product { responder_aim: Aim::After { .. }, .. }, End::Responder) => true,
-            _ => false,
-        }
+        matches!(
+            (self, end),
+            (Self::Predict { .. }, _)
+                | (Self::Spray { holder: End::Initiator, aim: Aim::After { .. }, .. }, End::Initiator)
+                | (Self::Spray { holder: End::Responder, aim: Aim::After { .. }, .. }, End::Responder)
+                | (Self::Product { initiator_aim: Aim::After { .. }, .. }, End::Initiator)
+                | (Self::Product { responder_aim: Aim::After { .. }, .. }, End::Responder)
+        )
     }
 }
 
@@ -417,7 +421,7 @@ fn mapping(fingerprint: &Fingerprint) -> Option<Mapping> {
 
 /// What follows the first simultaneous open. `None`: nothing that has a fair chance.
 fn further([a, b]: [Side; 2]) -> Option<Vec<Stage>> {
-    let again = || Some(vec![Stage::Fresh, Stage::Fresh]);
+    let again = || Some(vec![Stage::Fresh; FRESH]);
     match (a.is_known(), b.is_known()) {
         (true, true) => again(),
         (false, true) if b.filtering < Filtering::ByAddressAndPort => again(),

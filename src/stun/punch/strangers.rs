@@ -57,7 +57,7 @@ const ANSWERS_PER_SECOND: u32 = 20;
 /// Ways that are reported.
 const MAX_HEARD: usize = 32;
 
-/// What is begun with.
+/// What is begun with. The seed decides only in which order ports are tried.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What the user typed. Typing it is the consent to try its ports.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// An answer is at most so many bytes longer than its question: to 20 bytes with an IPv6 address come XOR-MAPPED-ADDRESS, RESPONSE-ORIGIN
-/// and OTHER-ADDRESS with 24 each, FINGERPRINT with 8. (With IPv4: 44. With the headers of UDP and IP that is 2.1 and 1.9 times the
+/// and OTHER-ADDRESS with 24 each, FINGERPRINT with 8. (With IPv4: 44. With the headers of UDP and IP that is 2.2 and 1.9 times the
 /// question; who forges a sender gains nothing that open resolvers would not give thirtyfold.)
 pub const MAX_GROWTH: usize = 80;
 

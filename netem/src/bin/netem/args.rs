@@ -88,6 +88,9 @@ pub(crate) struct HostOptions {
     /// How many addresses it has
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) addresses: u8,
+    /// It has an address of IPv6 too, whatever it is behind
+    #[arg(long)]
+    pub(crate) six: bool,
     /// Its command is ended when all the others have ended
     #[arg(long)]
     pub(crate) serve: bool,

@@ -137,11 +137,17 @@ fn parse(text: &str) -> Result<Vec<Host>, String> {
             task: command.map(|command| Task { command: shell(command), serves: options.serve }),
             nats: options.nat.clone(),
             name: options.name,
+            six: options.six.then(|| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(first_of(&addresses)))),
             addresses,
             ..Host::default()
         });
     }
     if hosts.is_empty() { Err("no host".into()) } else { Ok(hosts) }
+}
+
+/// The last byte of the first.
+fn first_of(addresses: &[Ipv4Addr]) -> u8 {
+    addresses.first().map_or(0, |address| address.octets()[3])
 }
 
 /// As a shell runs it.
@@ -174,6 +180,12 @@ mod tests {
         // The profile's rates, and what overrides the profile.
         assert_eq!((hosts[1].up.rate, hosts[1].down.rate), (Some(1_000_000), Some(16_000_000)));
         assert_eq!(hosts[1].up.delay, Duration::from_millis(30));
+    }
+
+    #[test]
+    fn a_host_of_ipv6_has_the_same_number_there() {
+        let hosts = parse("a\nb --six --nat symmetric").unwrap();
+        assert_eq!((hosts[0].six, hosts[1].six), (None, Some("2001:db8::2".parse().unwrap())));
     }
 
     #[test]

@@ -16,8 +16,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// that did not ask.
 const BEACONS: [u64; 6] = [0, 40, 120, 280, 550, 950];
 
-/// How many of them there are where by what is known a simultaneous open alone will not do.
+/// How many of them there are where by what is known a simultaneous open alone will not do, and from a fresh port.
 const FEW_BEACONS: usize = 3;
+const FRESH_BEACONS: usize = 4;
+
+/// Which part of the round trip our offer takes to the initiator, in tenths: as much as the initiator's did, first; then, round by round
+/// from fresh ports, much less and much more.
+const OFFERS_PART: [u32; 4] = [5, 5, 1, 9];
 
 /// What the last probe and its answer may take beyond a round trip.
 const GRACE: Duration = Duration::from_millis(250);
@@ -135,7 +140,9 @@ impl Punch {
         self.phase = if self.config.initiator {
             Phase::Offered { until: now + ANSWER_TIME }
         } else {
-            Phase::Waiting { until: now + self.relay_rtt() / 2 }
+            let fresh = self.tried.iter().filter(|kind| **kind == StageKind::Fresh).count();
+            let part = OFFERS_PART.get(fresh).copied().unwrap_or(5);
+            Phase::Waiting { until: now + self.relay_rtt() * part / 10 }
         };
     }
 
@@ -154,10 +161,10 @@ impl Punch {
     fn length(&self, stage: Stage) -> Duration {
         let of = |end: End| u32::from(stage.probes(end)) * Duration::from_micros(2_500);
         let series = match stage {
-            Stage::Simultaneous if self.is_all_there_is() => Duration::from_millis(BEACONS[5] + 300),
+            Stage::Simultaneous if self.is_all_there_is() => last_beacon(BEACONS.len()) + Duration::from_millis(300),
             // Just the time for the last of the few to be answered.
-            Stage::Simultaneous => return Duration::from_millis(BEACONS[FEW_BEACONS - 1] + 40) + self.relay_rtt(),
-            Stage::Fresh => Duration::from_millis(BEACONS[5] + 300),
+            Stage::Simultaneous => return last_beacon(FEW_BEACONS) + Duration::from_millis(40) + self.relay_rtt(),
+            Stage::Fresh => last_beacon(FRESH_BEACONS) + Duration::from_millis(300),
             Stage::Predict { .. } => of(End::Initiator) * 2,
             Stage::Spray { aim: Aim::After { .. }, .. } => of(End::Initiator).max(of(End::Responder)) * 2 + GRACE,
             Stage::Spray { .. } | Stage::Product { .. } => of(End::Initiator).max(of(End::Responder)) + GRACE,
@@ -200,8 +207,11 @@ impl Punch {
         if kind > StageKind::Fresh {
             return;
         }
-        let few = kind == StageKind::Simultaneous && !self.is_all_there_is();
-        let times = BEACONS.iter().take(if few { FEW_BEACONS } else { BEACONS.len() });
+        let times = BEACONS.iter().take(match kind {
+            StageKind::Fresh => FRESH_BEACONS,
+            _ if self.is_all_there_is() => BEACONS.len(),
+            _ => FEW_BEACONS,
+        });
         let no_hairpin = self.config.ours.fingerprint.hairpin == Some(false);
         let candidates = self.theirs.iter().flat_map(|theirs| theirs.candidates.clone());
         let reached =
@@ -390,4 +400,9 @@ impl Punch {
             running.advance(now);
         }
     }
+}
+
+/// When the last of so many beacons leaves, from the beginning of a stage.
+fn last_beacon(count: usize) -> Duration {
+    Duration::from_millis(BEACONS.iter().take(count).max().copied().unwrap_or(0))
 }

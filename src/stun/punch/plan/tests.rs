@@ -103,10 +103,10 @@ fn what_is_not_known_is_assumed_the_kindest_first() {
     let plan = both(&nothing, &nothing);
     let kinds: Vec<_> = plan.stages.iter().map(Stage::kind).collect();
     use StageKind::{Fresh, Simultaneous, Spray};
-    assert_eq!(kinds, [Simultaneous, Fresh, Fresh, Spray, Spray]);
+    assert_eq!(kinds, [Simultaneous, Fresh, Fresh, Fresh, Spray, Spray]);
     let home = nat(Mapping::Independent, Filtering::ByAddressAndPort, Ports::Kept);
     let kinds: Vec<_> = both(&home, &nothing).stages.iter().map(Stage::kind).collect();
-    assert_eq!(kinds, [Simultaneous, Fresh, Fresh, Spray]);
+    assert_eq!(kinds, [Simultaneous, Fresh, Fresh, Fresh, Spray]);
 }
 
 #[test]

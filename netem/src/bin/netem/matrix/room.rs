@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long a node may take to say goodbye before it is ended.
 const UNTIL_BYE: Duration = Duration::from_secs(5);
 
-/// Events that wait to be heard, of all nodes; the nodes wait then.
+/// Who, when, what.
 type Heard = (usize, Duration, Value);
 
 /// The port of a supernode.
@@ -37,7 +37,7 @@ pub(crate) struct Room<'a> {
     options: &'a Options,
     signals: &'a Signals,
     folder: Folder,
-    stun: Option<Child>,
+    stun: Option<Server>,
     label: String,
 }
 
@@ -57,6 +57,7 @@ impl<'a> Room<'a> {
         signals: &'a Signals,
     ) -> Result<Self, Failure> {
         let (world, stun) = build(label, plans, seed, options, signals)?;
+        let stun = stun.map(Server);
         let folder = Folder::create(label)?;
         let nodes = plans.iter().map(|plan| Node { name: plan.name, running: None, seen: Seen::default() }).collect();
         let (sender, heard) = channel();
@@ -165,17 +166,33 @@ impl<'a> Room<'a> {
         for place in &self.world.hosts {
             place.namespace.end_processes();
         }
-        for (mut child, _) in self.nodes.iter_mut().filter_map(|node| node.running.take()) {
-            let _ = child.wait();
-        }
-        if let Some(mut stun) = self.stun.take() {
-            let _ = stun.wait();
-        }
+        self.nodes.clear();
+        self.stun = None;
         self.world.finish().map(drop)
     }
 
     fn is_running(&self, number: usize) -> bool {
         self.nodes.get(number).is_some_and(|node| node.running.is_some())
+    }
+}
+
+/// Ended, and waited for.
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some((mut child, _)) = self.running.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A server in the world, ended and waited for when dropped.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::kernel;
 use crate::signals::Signals;
 use core::time::Duration;
-use netem::{Behaviour, MATRIX, direct_path_required};
+use netem::{Behaviour, Filtering, MATRIX, Mapping, direct_path_required};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -190,7 +190,14 @@ fn play(scene: &Scene, label: &str, seed: u64, options: &Options, signals: &Sign
             after_silence(&mut room, &outcome)?
         }
         What::Behind { supernode, joiner, by } => {
-            let is_required = direct_path_required(&supernode.nats, &joiner.nats);
+            // Whoever comes with a ticket knocks at a door where nobody knows of them: it must be open to everybody. With `A` typed there
+            // both know where the other looks from.
+            let is_open =
+                |nat: &Behaviour| (nat.mapping, nat.filtering) == (Mapping::Independent, Filtering::Independent);
+            let is_required = match by {
+                By::Ticket => supernode.nats.iter().all(is_open),
+                By::Both => direct_path_required(&supernode.nats, &joiner.nats),
+            };
             join(&mut room, *by, is_required, options)?
         }
     };
