@@ -132,7 +132,7 @@ impl Node {
             PathMessage::Ask { to, channel } => self.pass_on(now, from, end(channel), to),
             PathMessage::Bound { channel, seen } => {
                 if let Some(way) = self.passing.asking.on_bound(end(channel)) {
-                    self.note_seen(way.to, seen);
+                    self.note_seen(from, way.to, seen);
                     self.on_way(now, end(channel), way);
                 }
             }
@@ -142,8 +142,8 @@ impl Node {
             }
             PathMessage::Incoming { from: other, channel, seen } => {
                 // Whoever is let in that way has to prove itself as on any other.
-                if self.passing.asking.on_incoming(end(channel), other) {
-                    self.note_seen(other, seen);
+                if self.links_matter(from) && self.passing.asking.on_incoming(end(channel), other) {
+                    self.note_seen(from, other, seen);
                     let _ = self.endpoint.relay_open(link.connection, RelayChannel(channel));
                 }
             }
@@ -198,6 +198,11 @@ impl Node {
                 self.say_path(now, from, PathMessage::Refused { channel, why });
             }
         }
+    }
+
+    /// Whether somebody may have us hold something for it: a member, or whom we want to join.
+    fn links_matter(&self, peer: NodeId) -> bool {
+        self.room.is_member(peer) || self.links.link(peer).is_some_and(|link| link.initiator)
     }
 
     /// A way is open.

@@ -19,7 +19,7 @@ use crate::stun::punch::executor::SOCKETS_PER_PUNCH;
 use crate::stun::punch::experience::Advice;
 use crate::stun::punch::packet::{self, Kind, Sealer};
 use crate::stun::punch::plan::StageKind;
-use crate::stun::punch::{Budget, Config, Event, Experience, Offer, Ours, Punch};
+use crate::stun::punch::{Budget, Config, Event, Experience, Offer, Ours, Punch, Reason};
 use crate::time::{Duration, Instant};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +29,9 @@ const WARM: usize = 3;
 
 /// A socket that a punch found a way with is kept so long for the other end to use it.
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(15);
+
+/// How often it is looked whether somebody became a member.
+const AT_THE_DOOR: Duration = Duration::from_millis(500);
 
 /// While it is not known what a NAT does, no ports are guessed at; so long after the start at most.
 const MEASURING: Duration = Duration::from_secs(10);
@@ -163,7 +166,9 @@ impl Node {
             }
             if pair.due().is_some_and(|due| now >= due) {
                 match pair.state {
-                    State::Resting(_) => self.begin(now, peer, &mut pair),
+                    State::Resting(_) if self.room.is_member(peer) => self.begin(now, peer, &mut pair),
+                    // Somebody at the door, or at whose door we are: it is too early to make either send anything.
+                    State::Resting(_) => pair.state = State::Resting(now + AT_THE_DOOR),
                     State::Proving(_) => pair.move_to_rest(now, "the path that was found did not hold".to_owned()),
                     State::Punching(_) | State::Direct => {}
                 }
@@ -202,12 +207,17 @@ impl Node {
             binding: link.binding,
             seed: *blake3::keyed_hash(&self.punching.seed, &pair.number.to_be_bytes()).as_bytes(),
             ours,
-            proven_ips: self.passing.seen(peer).into_iter().collect(),
+            proven_ips: self.passing.seen(peer).into_iter().chain(self.seen_by_supernode(peer)).collect(),
             same_machine: false,
             relay_rtt: rtt,
             first_socket: SocketId(sockets.start),
             advice,
         })
+    }
+
+    /// From where the supernode hears a member, as the view says.
+    fn seen_by_supernode(&self, peer: NodeId) -> Option<IpAddr> {
+        self.room.view().entries.iter().find(|entry| entry.record.id() == peer)?.seen
     }
 
     /// What earlier punches say; and no guessing while it is being measured what there is to guess.
@@ -260,8 +270,17 @@ impl Node {
         };
         let list: Vec<Candidate> =
             to.addresses.iter().map(|address| Candidate::new(*address, CandidateKind::Host)).collect();
-        to.addresses = sanitise(&list, &context).into_iter().map(|candidate| candidate.address).collect();
+        let list = sanitise(&list, &context).into_iter().map(|candidate| candidate.address);
+        to.addresses = list.filter(|address| !is_global(address.ip()) || self.is_proven(to.id, address.ip())).collect();
         to
+    }
+
+    /// Whether a member is where its record says: the supernode hears it there. The supernode itself, and whoever is not in our room, is
+    /// where we were told by those who let us in.
+    fn is_proven(&self, id: Option<NodeId>, ip: IpAddr) -> bool {
+        let view = self.room.view();
+        let entry = view.entries.iter().find(|entry| Some(entry.record.id()) == id);
+        entry.is_none_or(|entry| entry.record.id() == view.epoch.supernode || entry.seen == Some(ip.to_canonical()))
     }
 
     /// A view tells us of others, and others of us, at about the same time. Of two that are to be linked the one whose port is unseen calls
@@ -328,6 +347,9 @@ impl Node {
     pub(in crate::node) fn on_offer(&mut self, now: Instant, from: NodeId, mut offer: Offer) {
         let lan = self.around.on_lan(from).iter().map(|address| Candidate::new(*address, CandidateKind::Lan));
         offer.candidates.extend(lan);
+        if !self.room.is_member(from) {
+            return;
+        }
         let Some(mut pair) = self.punching.pairs.remove(&from) else { return };
         // The one that begins does so anew: what was left of the last time is over here, too.
         if !pair.initiator && offer.round <= 1 && !matches!(pair.state, State::Direct) {
@@ -446,6 +468,7 @@ impl Node {
                     }
                     self.learn(now, peer, pair, None);
                 }
+                Event::Failed { reason: Reason::Aborted, probes } => pair.spent += u64::from(probes),
                 Event::Failed { reason, probes } => {
                     tracing::info!(%peer, %reason, probes, "no direct path");
                     pair.spent += u64::from(probes);
@@ -490,6 +513,9 @@ impl Node {
         };
         self.paths.look = true;
         let Some(peer) = self.links.peer_of(connection) else { return };
+        if let (mrt::Event::PathUp { .. }, Route::Udp { remote, .. }) = (event, route) {
+            self.add_member_vantage(now, remote);
+        }
         match event {
             mrt::Event::Moved { .. } => self.look_for_path(now, peer),
             mrt::Event::PathFailed { .. } if !route.is_relayed() => {
@@ -530,8 +556,13 @@ impl Node {
     }
 
     /// The other end's address as somebody heard it who is linked to both.
-    pub(in crate::node) fn note_seen(&mut self, peer: NodeId, seen: Option<IpAddr>) {
-        if let Some(ip) = seen {
+    ///
+    /// Only the supernode's word counts, and anybody's about the supernode: two members together could point us at a third party.
+    pub(in crate::node) fn note_seen(&mut self, by: NodeId, peer: NodeId, seen: Option<IpAddr>) {
+        let view = self.room.view();
+        let supernode = view.epoch.supernode;
+        let is_trusted = by == supernode || (peer == supernode && view.contains(by));
+        if let Some(ip) = seen.filter(|_| is_trusted && view.contains(peer)) {
             self.passing.note_seen(peer, ip);
         }
     }

@@ -240,6 +240,16 @@ impl Room {
         facts.invitation.map_or(Ok(()), |invitation| self.door.check_invitation(now, invitation, joiner))
     }
 
+    /// Supernode: notes from where a member is heard. Whether that is another address than before.
+    pub(super) fn note_seen(&mut self, id: NodeId) -> bool {
+        let Some(seen) = self.links.get(id).map(|link| link.remote.map(|remote| remote.ip().to_canonical())) else {
+            return false;
+        };
+        let Some(entry) = self.view.entries.iter_mut().find(|entry| entry.record.id() == id) else { return false };
+        let before = core::mem::replace(&mut entry.seen, seen);
+        before != seen
+    }
+
     fn refuse(&mut self, id: NodeId, refusal: Refusal) {
         self.send(id, RoomMessage::Answer(Answer::Refused(refusal)));
         if !self.knows(id) {
@@ -274,9 +284,10 @@ impl Room {
         } else {
             self.view.admitted = self.view.admitted.saturating_add(1);
             let rank = self.rank_of(now, &record, self.view.admitted);
-            self.view.entries.push(Entry { record, rank });
+            self.view.entries.push(Entry { record, rank, seen: None });
         }
         self.sequencer.followers.remove(&id);
+        self.note_seen(id);
         self.view_changed(now);
         self.sequencer.followers.insert(id, Follower::new(now));
         let welcome = Welcome { view: self.view.clone(), head: self.log.head(), voices: self.sequencer.voices.all() };

@@ -152,7 +152,7 @@ impl Room {
             epoch,
             reason: Reason::First,
             number: 1,
-            entries: vec![Entry { record: record.clone(), rank }],
+            entries: vec![Entry { record: record.clone(), rank, seen: None }],
             reigns: vec![Reign { epoch, base: Head::default() }],
             invitations: Vec::new(),
             crashes: Vec::new(),
@@ -203,6 +203,9 @@ impl Room {
         let again = self.links.contains(id) && peer.dial.is_some();
         self.links.insert(peer.clone());
         self.on_heard(now, id);
+        if matches!(self.standing, Standing::Leading(_)) && self.note_seen(id) {
+            self.view_changed(now);
+        }
         if !again && let Some(follower) = self.sequencer.followers.get_mut(&id) {
             follower.sent = None;
         }

@@ -9,6 +9,7 @@ use crate::node::identity::NodeId;
 use crate::node::record::MemberRecord;
 use crate::node::wire;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// Members of a room, at most.
 pub const MAX_MEMBERS: usize = 4096;
@@ -29,6 +30,8 @@ pub struct Entry {
     pub record: MemberRecord,
     /// Its rank, every term of it.
     pub rank: Rank,
+    /// From where the supernode hears it: what of the record's addresses is proven. `None`: through somebody else, or it is the supernode.
+    pub seen: Option<IpAddr>,
 }
 
 /// An epoch of the past, or the one that lasts.
