@@ -343,9 +343,9 @@ fn a_call_and_a_relayed_call_that_both_connect_are_one_link_at_both_ends() {
             let to_relay = [0, 1].map(|end: usize| net.ends[end].links.connection(relay).unwrap());
             let at_relay = [caller, called].map(|peer| (net.ends[2].links.connection(peer).unwrap(), RelayChannel(8)));
             net.ends[2].endpoint.relay_bind(at_relay[0], at_relay[1], RelayLimits::default()).unwrap();
-            for end in 0..2 {
-                net.ends[end].endpoint.relay_open(to_relay[end], RelayChannel(8)).unwrap();
-                net.ends[end].events.clear();
+            for (end, to_relay) in net.ends.iter_mut().zip(to_relay) {
+                end.endpoint.relay_open(to_relay, RelayChannel(8)).unwrap();
+                end.events.clear();
             }
             let way = net.alias(1, straight, straight);
             let to = DialTo { addresses: vec![way], ..net.ends[1].known() };

@@ -1,8 +1,10 @@
 //! How people come in.
 
+use super::super::message::{Answer, Voucher, VoucherFacts};
 use super::super::*;
 use super::{World, check};
 use crate::node::api::{ErrorCode, Event, Succession};
+use crate::node::record::MemberRecord;
 
 fn shut() -> RoomConfig {
     RoomConfig::default()
@@ -126,6 +128,49 @@ fn a_ticket_lets_in_one_person_even_past_a_supernode_that_never_saw_it() {
     world.quit(2);
     world.run(1000);
     assert!(!world.peers[0].room.is_member(world.peers[2].id));
+}
+
+/// The ticket names the supernode too: the call to it is slow, a member sends us on meanwhile, and one of the two calls answers.
+#[test]
+fn whoever_is_sent_on_to_a_node_that_is_called_already_needs_one_of_the_two_calls() {
+    for answered in [1, 3] {
+        let mut world = World::new(8, 3, &RoomConfig { local: true, ..shut() });
+        world.join(1, 0);
+        world.run(500);
+        let invitation = world.call(1, Room::invite).unwrap();
+        let (host, member) = (world.peers[0].room.view().entries[0].record.clone(), world.peers[1].id);
+        let member = world.peers[0].room.view().record(member).unwrap().clone();
+        let facts = VoucherFacts {
+            room: invitation.room,
+            counter: 1,
+            joiner: world.peers[2].id,
+            member: member.id(),
+            invitation: None,
+        };
+        let voucher = Voucher::sign(&world.peers[1].identity, facts);
+        let mut invited = ticket(invitation);
+        invited.hosts.sort_by_key(|to| to.id != host.id());
+        let (now, room) = (world.now, &mut world.peers[2].room);
+        while room.poll_output().is_some() {}
+        let dials = |room: &mut Room| -> Vec<DialNumber> {
+            let dial = |output| if let RoomOutput::Dial { dial, .. } = output { Some(dial) } else { None };
+            std::iter::from_fn(|| room.poll_output()).filter_map(dial).collect()
+        };
+        let link =
+            |record: &MemberRecord, dial| LinkedPeer { record: record.clone(), remote: None, secret: None, dial };
+        room.join_ticket(now, invited);
+        let first = dials(room);
+        room.handle_link_up(now, link(&member, Some(first[1])));
+        let answer = Answer::Redirect(Box::new(host.clone()), Box::new(voucher));
+        room.handle_message(now, member.id(), RoomMessage::Answer(answer));
+        let again = dials(room);
+        assert_eq!((first.len(), again.len()), (2, 1));
+        let (answers, other) = if answered == 1 { (first[0], again[0]) } else { (again[0], first[0]) };
+        room.handle_link_up(now, link(&host, Some(answers)));
+        let given_up = |output| if let RoomOutput::GiveUp { dial } = output { Some(dial) } else { None };
+        let given_up: Vec<_> = std::iter::from_fn(|| room.poll_output()).filter_map(given_up).collect();
+        assert_eq!(given_up, [other]);
+    }
 }
 
 #[test]
