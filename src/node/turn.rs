@@ -211,11 +211,14 @@ impl Node {
         self.paths.told.retain(|peer, _| view.contains(*peer));
         for (id, connection) in self.links.linked().filter(|(peer, _)| view.contains(*peer)) {
             let Some(stats) = self.endpoint.stats(now, connection) else { continue };
-            if self.paths.told.insert(id, stats.route) == Some(stats.route) {
+            let before = self.paths.told.insert(id, stats.route);
+            if before == Some(stats.route) {
                 continue;
             }
             let rtt_ms = stats.min_rtt.map(|_| stats.rtt.as_secs_f64() * 1e3);
-            let (probes, why) = self.punching.explain(id);
+            let (punched, why) = self.punching.explain(id);
+            // Without a punch it took the packets of the call.
+            let probes = if punched == 0 && before.is_none() { stats.sent_packets } else { punched };
             let why = why.filter(|_| stats.route.is_relayed());
             self.told.push(Event::Path { id, path: path_of(stats.route), rtt_ms, probes, why });
         }

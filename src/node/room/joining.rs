@@ -176,7 +176,7 @@ impl Room {
         let voucher = joining.voucher.clone();
         self.now = now;
         let join = Join { version: PROTOCOL_VERSION, record: self.record.clone(), room, voucher };
-        self.send(host, RoomMessage::Join(join));
+        self.send(host, RoomMessage::Join(Box::new(join)));
     }
 
     /// A door answers.

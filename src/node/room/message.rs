@@ -20,7 +20,7 @@ pub enum RoomMessage {
     /// Either side, when a link comes up, and leaders of two halves of a room now and then: where I belong.
     Hello(Hello),
     /// Let me in.
-    Join(Join),
+    Join(Box<Join>),
     /// You are in.
     Welcome(Box<Welcome>),
     /// The room's door answers, without letting in.
@@ -378,7 +378,7 @@ mod tests {
     fn a_message_survives_the_wire() {
         let ann = Identity::from_seed(&[1; 32]);
         let record = MemberRecord::sign(&ann, "ann", &[], 1);
-        let message = RoomMessage::Join(Join { version: 1, record, room: None, voucher: None });
+        let message = RoomMessage::Join(Box::new(Join { version: 1, record, room: None, voucher: None }));
         assert_eq!(wire::decode::<RoomMessage>(&wire::encode(&message), 10_000), Ok(message));
     }
 }

@@ -261,7 +261,7 @@ impl Room {
         self.on_heard(now, from);
         match message {
             RoomMessage::Hello(hello) => self.on_hello(now, from, hello),
-            RoomMessage::Join(join) => self.on_join(now, from, join),
+            RoomMessage::Join(join) => self.on_join(now, from, *join),
             RoomMessage::Welcome(welcome) => self.on_welcome(now, from, *welcome),
             RoomMessage::Answer(answer) => self.on_answer(now, from, answer),
             RoomMessage::Leave => self.on_leave(now, from),

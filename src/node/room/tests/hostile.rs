@@ -153,7 +153,7 @@ fn a_voucher_of_a_stranger_opens_no_door() {
     };
     let voucher = Some(Voucher::sign(&world.peers[2].identity, facts));
     let record = world.peers[1].room.record.clone();
-    world.inject(1, 0, RoomMessage::Join(Join { version: 1, record, room: None, voucher }));
+    world.inject(1, 0, RoomMessage::Join(Box::new(Join { version: PROTOCOL_VERSION, record, room: None, voucher })));
     world.run(500);
     assert!(!world.peers[0].room.is_member(world.peers[1].id));
 }
@@ -164,7 +164,7 @@ fn a_newer_protocol_is_refused_in_clear_words() {
     world.join(1, 0);
     world.run(30);
     let record = world.peers[1].room.record.clone();
-    world.inject(1, 0, RoomMessage::Join(Join { version: 2, record, room: None, voucher: None }));
+    world.inject(1, 0, RoomMessage::Join(Box::new(Join { version: PROTOCOL_VERSION + 1, record, room: None, voucher: None })));
     world.run(500);
     assert!(world.alerts(0) == 0);
 }
@@ -260,7 +260,7 @@ fn one_member_cannot_make_the_supernode_talk_without_end() {
     for n in 0..1000u64 {
         let record = crate::node::record::MemberRecord::sign(&identity, "x", &[], 10 + n);
         world.inject(2, 0, RoomMessage::Record(Box::new(record.clone())));
-        world.inject(2, 0, RoomMessage::Join(Join { version: 1, record, room: Some(room), voucher: None }));
+        world.inject(2, 0, RoomMessage::Join(Box::new(Join { version: PROTOCOL_VERSION, record, room: Some(room), voucher: None })));
         let mut id = [0; 16];
         id[..8].copy_from_slice(&n.to_be_bytes());
         let state = InvitationState { id, secret: [0; 32], by: identity.id(), remaining_ms: 0, used_by: None };
