@@ -2,7 +2,8 @@
 
 use crate::house::House;
 use crate::observatory::Observatory;
-use anjer::node::api::{NatKind, Path};
+use anjer::driver::surroundings::Surroundings;
+use anjer::node::api::{ErrorCode, NatKind, Path};
 use anjer::node::disk::Worker;
 use anjer::node::identity::{Identity, NodeId};
 use anjer::node::room::RoomConfig;
@@ -161,6 +162,35 @@ impl Town {
         self.touch(index);
     }
 
+    /// One more NAT behind another one.
+    pub(crate) fn nat_behind(&mut self, outer: NatId, behaviour: Behaviour) -> NatId {
+        self.nats += 1;
+        self.network.add_nat_behind(outer, behaviour, [100, 64, self.nats, 2])
+    }
+
+    /// A node's machine is somewhere else from here on, with this address instead of all it had. Nobody tells the node.
+    pub(crate) fn carry(&mut self, index: usize, site: Site, ip: IpAddr) {
+        let now = self.network.now();
+        let Some(Resident::House(mut house)) = self.network.crash(self.sites[index].0) else {
+            panic!("nobody lives at {}", self.sites[index].0)
+        };
+        house.ips = vec![ip];
+        self.network.add(site, Resident::House(house));
+        self.sites[index] = (site, SocketAddr::new(ip, PORT));
+        assert_eq!(self.network.now(), now);
+    }
+
+    /// The node is told what addresses its machine has, and what became of the network.
+    pub(crate) fn tell(&mut self, index: usize, news: Surroundings) {
+        let now = self.network.now();
+        if let Some(Resident::House(house)) = self.network.host_mut(self.sites[index].0) {
+            let there = Instant::from_start(now);
+            house.tell_interfaces(there);
+            house.node.handle_surroundings(there, news);
+        }
+        self.touch(index);
+    }
+
     pub(crate) fn site(&self, index: usize) -> Site {
         self.sites[index].0
     }
@@ -231,6 +261,48 @@ impl Town {
             _ => None,
         };
         self.told(index).filter_map(nat).last()
+    }
+
+    /// What the world sees of a node, as it says itself.
+    pub(crate) fn public(&self, index: usize) -> Option<SocketAddr> {
+        let public = |(_, event): &(Duration, Event)| match event {
+            Event::Address { public, .. } => *public,
+            _ => None,
+        };
+        self.told(index).filter_map(public).last()
+    }
+
+    /// Whether both say that they reach each other directly.
+    pub(crate) fn are_direct(&self, one: usize, other: usize) -> bool {
+        let direct = |from, to| matches!(self.path(from, to), Some((_, Path::Direct, _)));
+        direct(one, other) && direct(other, one)
+    }
+
+    /// Who is in the room, as a node showed it last.
+    pub(crate) fn members(&self, index: usize) -> Vec<NodeId> {
+        let members = |(_, event): &(Duration, Event)| match event {
+            Event::Peers { members, .. } => Some(members.iter().map(|member| member.id).collect()),
+            _ => None,
+        };
+        self.told(index).filter_map(members).last().unwrap_or_default()
+    }
+
+    /// The mistakes that a node told.
+    pub(crate) fn errors(&self, index: usize) -> Vec<(Duration, ErrorCode, String)> {
+        let error = |(at, event): &(Duration, Event)| match event {
+            Event::Error { code, message, .. } => Some((*at, *code, message.clone())),
+            _ => None,
+        };
+        self.told(index).filter_map(error).collect()
+    }
+
+    /// Bytes of a download on a node's disk.
+    pub(crate) fn progress(&self, index: usize) -> u64 {
+        let bytes = |(_, event): &(Duration, Event)| match event {
+            Event::Progress { bytes, .. } | Event::Saved { bytes, .. } => Some(*bytes),
+            _ => None,
+        };
+        self.told(index).filter_map(bytes).last().unwrap_or_default()
     }
 
     /// Whether a node shows a line of chat.

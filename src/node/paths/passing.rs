@@ -44,6 +44,12 @@ impl Passing {
         self.seen.get(&peer).copied()
     }
 
+    /// How many flows are passed on.
+    #[cfg(test)]
+    pub(super) fn flow_count(&self) -> usize {
+        self.flows.len()
+    }
+
     /// A relay hears a member from there.
     pub(super) fn note_seen(&mut self, peer: NodeId, ip: IpAddr) {
         if self.seen.len() < MAX_SEEN || self.seen.contains_key(&peer) {
@@ -129,8 +135,8 @@ impl Node {
                 self.on_way_end(now, end(channel));
             }
             PathMessage::Incoming { from: other, channel, seen } => {
-                // Whoever is let in that way has to prove itself as on any other.
-                if self.passing.asking.on_incoming(end(channel), other) {
+                // Only members pass on to us. Whoever is let in that way has to prove itself as on any other.
+                if self.room.is_member(from) && self.passing.asking.on_incoming(end(channel), other) {
                     self.note_seen(other, seen);
                     let _ = self.endpoint.relay_open(link.connection, RelayChannel(channel));
                 }

@@ -271,6 +271,9 @@ fn failure_words(why: DialFailure, words: &str) -> String {
         DialFailure::NoAnswer => {
             "nobody answers there: check address and port, that they typed A with yours, and that their program speaks what yours does"
         }
+        DialFailure::NoUdp => {
+            "UDP packets seem not to get out of this network: nobody answers any of them. Ask whoever runs its firewall, or try another network"
+        }
         DialFailure::Refused => "nobody listens there: check address and port",
         DialFailure::WrongPeer => "somebody else answers there: ask for a new ticket (I)",
         DialFailure::BadAddress => "that is no address of another node",
@@ -305,6 +308,7 @@ mod tests {
         assert!(failure_words(DialFailure::Rejected, words).ends_with(words));
         for why in [
             DialFailure::NoAnswer,
+            DialFailure::NoUdp,
             DialFailure::Refused,
             DialFailure::WrongPeer,
             DialFailure::BadAddress,

@@ -110,6 +110,8 @@ pub enum LinkDown {
 pub enum DialFailure {
     /// Nobody answered.
     NoAnswer,
+    /// Nobody answered, here or anywhere: UDP seems not to get out.
+    NoUdp,
     /// The system says that nobody listens there.
     Refused,
     /// Someone else answered than was expected.
