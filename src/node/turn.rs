@@ -117,8 +117,8 @@ impl Node {
                 self.on_call_end(now, dial);
                 match self.dials.remove(&dial) {
                     Some(Purpose::Room(dial)) => {
-                        let blocked = why == DialFailure::NoAnswer && self.nat.fingerprint().blocked;
-                        let why = if blocked { DialFailure::NoUdp } else { why };
+                        let is_alone = self.nat.is_unheard() && self.links.linked().next().is_none();
+                        let why = if why == DialFailure::NoAnswer && is_alone { DialFailure::NoUdp } else { why };
                         self.room.handle_dial_failed(now, dial, why, &words);
                     }
                     Some(Purpose::Holder(peer)) => self.downloads.on_link_failed(peer),

@@ -123,9 +123,9 @@ impl House {
         }
     }
 
-    /// How many sockets are open.
-    pub(crate) fn open_sockets(&self) -> usize {
-        self.sockets.len()
+    /// The sockets that are open.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = (SocketId, SocketAddr)> {
+        self.sockets.iter().map(|(socket, local)| (*socket, *local))
     }
 }
 
@@ -152,8 +152,8 @@ impl Host for House {
             let mut buffer = Vec::new();
             let transmit = self.node.poll_transmit(Instant::from_start(now), &mut buffer)?;
             let Some(from) = self.sockets.get(&transmit.socket) else { continue };
-            // The system sends nothing from an address that the machine had once.
-            if !self.ips.contains(&from.ip()) {
+            // The system sends nothing from an address that the machine had once, and nothing to another family.
+            if !self.ips.contains(&from.ip()) || from.is_ipv4() != transmit.to.is_ipv4() {
                 continue;
             }
             let packets = buffer.chunks(transmit.segment_size);

@@ -71,20 +71,25 @@ pub(crate) struct Town {
     nats: u8,
     /// Whether nodes are told of the STUN server.
     pub(crate) has_stun: bool,
+    /// Whether they are told of its other address as of another server.
+    pub(crate) has_second_stun: bool,
     seed: u64,
 }
 
 /// The STUN server's first place.
 const STUN: [u8; 4] = [198, 51, 100, 1];
 
+/// The first of its other places.
+const SECOND_STUN: [u8; 4] = [198, 51, 100, 2];
+
 impl Town {
     /// Nobody lives there yet. It is 20 milliseconds from everywhere to everywhere.
     pub(crate) fn new(seed: u64) -> Self {
         let mut network = Network::new(seed, Link::with_delay(Duration::from_millis(20)));
-        let ips = [IpAddr::from(STUN), IpAddr::from([198, 51, 100, 2])];
+        let ips = [STUN, SECOND_STUN].map(IpAddr::from);
         network.add(Site::machine(ips[0]), Resident::Observatory(Observatory::new(ips)));
         assert!(network.add_address(Site::machine(ips[0]), Site::machine(ips[1])));
-        Self { network, sites: Vec::new(), folders: Vec::new(), nats: 0, has_stun: true, seed }
+        Self { network, sites: Vec::new(), folders: Vec::new(), nats: 0, has_stun: true, has_second_stun: false, seed }
     }
 
     /// A NAT chain, the innermost first, with nobody behind it; `None` for none.
@@ -118,12 +123,13 @@ impl Town {
         self.folders.push((tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()));
         let index = self.folders.len() - 1;
         let listens = SocketAddr::new(ips[0], PORT);
-        let stun = SocketAddr::from((STUN, 3478)).to_string();
+        let servers = [(self.has_stun, STUN), (self.has_second_stun, SECOND_STUN)].into_iter();
+        let servers = servers.filter(|(is_known, _)| *is_known).map(|(_, ip)| SocketAddr::from((ip, 3478)).to_string());
         let config = NodeConfig {
             identity: Arc::new(Identity::from_seed(&[index as u8 + 1; 32])),
             name: format!("node {index}"),
             local: listens,
-            stun: if self.has_stun { vec![stun] } else { Vec::new() },
+            stun: servers.collect(),
             room: RoomConfig { open, ..RoomConfig::default() },
             unix_at_start: EPOCH,
         };
@@ -193,6 +199,14 @@ impl Town {
 
     pub(crate) fn site(&self, index: usize) -> Site {
         self.sites[index].0
+    }
+
+    /// The NAT that a node is behind.
+    pub(crate) fn behind(&self, index: usize) -> Site {
+        match self.sites[index].0 {
+            Site::Host { behind: Some(nat), .. } => nat.into(),
+            site => panic!("{site} is behind no NAT"),
+        }
     }
 
     pub(crate) fn address(&self, index: usize) -> SocketAddr {

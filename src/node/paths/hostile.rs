@@ -19,8 +19,14 @@ use std::sync::Arc;
 const SECOND: Duration = Duration::from_secs(1);
 const VICTIM: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 66);
 
-/// Who leads, who is honest, who is hostile.
-const [LEADER, HONEST, HOSTILE]: [usize; 3] = [0, 1, 2];
+/// Who leads.
+const LEADER: usize = 0;
+
+/// Who does what a node should.
+const HONEST: usize = 1;
+
+/// Who does not.
+const HOSTILE: usize = 2;
 
 /// A node on a public machine; its disk does nothing.
 struct Home {
@@ -120,8 +126,7 @@ impl Street {
             };
             let node = Node::new(config, Instant::ZERO, [index as u8; 32]);
             let sockets = BTreeMap::from([(SocketId::MAIN, 7000)]);
-            let home =
-                Home { node, ip: address(index).ip(), sockets, next_port: 40_000, outgoing: VecDeque::new() };
+            let home = Home { node, ip: address(index).ip(), sockets, next_port: 40_000, outgoing: VecDeque::new() };
             network.add(Site::machine(address(index).ip()), Resident::Home(home));
         }
         network.add(Site::machine(VICTIM), Resident::Victim { bytes: 0 });
@@ -204,7 +209,8 @@ fn forged_candidates_bring_a_victim_a_thousand_bytes_at_most() {
         let relayed = |node: &mut Node, _| node.links.link(id(HONEST)).is_some_and(|link| link.remote.is_none());
         assert!(street.with(HOSTILE, relayed), "the two are linked through the leader");
         for round in [1, 1, 2, 3, 1, 1, 4, 5].into_iter().cycle().take(80) {
-            street.with(HOSTILE, |node, now| node.say_path(now, id(HONEST), PathMessage::Offer(Box::new(forged(round)))));
+            street
+                .with(HOSTILE, |node, now| node.say_path(now, id(HONEST), PathMessage::Offer(Box::new(forged(round)))));
             street.0.run_for(SECOND / 2);
         }
         assert!(street.victim_heard() <= 1000, "{} bytes", street.victim_heard());

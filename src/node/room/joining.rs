@@ -272,7 +272,7 @@ fn failure_words(why: DialFailure, words: &str) -> String {
             "nobody answers there: check address and port, that they typed A with yours, and that their program speaks what yours does"
         }
         DialFailure::NoUdp => {
-            "UDP packets seem not to get out of this network: nobody answers any of them. Ask whoever runs its firewall, or try another network"
+            "nobody answers, neither there nor any STUN server: UDP seems not to get out of this network; ask whoever runs its firewall, or try another one"
         }
         DialFailure::Refused => "nobody listens there: check address and port",
         DialFailure::WrongPeer => "somebody else answers there: ask for a new ticket (I)",

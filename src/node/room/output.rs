@@ -110,7 +110,7 @@ pub enum LinkDown {
 pub enum DialFailure {
     /// Nobody answered.
     NoAnswer,
-    /// Nobody answered, here or anywhere: UDP seems not to get out.
+    /// Nobody answered, there or anywhere else: UDP seems not to get out.
     NoUdp,
     /// The system says that nobody listens there.
     Refused,

@@ -46,6 +46,7 @@ fn one_with_ipv6_alone_and_one_with_ipv4_alone_are_relayed() {
     let linked = town.run_until(20 * SECOND, |town| town.path(six, four).is_some() && town.path(four, six).is_some());
     assert!(linked, "{}\n{}", town.story(six), town.story(four));
     talk(&mut town, six, four, SECOND);
-    assert!(town.run_until(MINUTE, |town| town.why(six, four).is_some() || town.why(four, six).is_some()));
+    let said = town.run_until(MINUTE, |town| town.why(six, four).is_some() || town.why(four, six).is_some());
+    assert!(said, "{}\n{}", town.story(six), town.story(four));
     was_quiet(&town, 3);
 }
