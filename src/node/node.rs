@@ -437,7 +437,12 @@ impl Machine for Node {
             Some(Owner::Discovery) => self.on_discovery_socket(now, report),
             Some(Owner::Punch(number)) => self.on_punch_socket(now, number, report),
             Some(Owner::Strangers(number)) => self.on_meeting_socket(now, number, report),
-            None => {}
+            // Whoever wanted it is no more.
+            None => {
+                if let SocketReport::Opened { socket, .. } = report {
+                    self.socket_requests.push_back(SocketRequest::Close(socket));
+                }
+            }
         }
         self.settle(now);
     }

@@ -6,7 +6,7 @@ use super::identity::NodeId;
 use super::links::{LinkEvent, LinkMessage};
 use super::node::{Node, Purpose, Stage, path_of};
 use super::record::MemberRecord;
-use super::room::{DialTo, LinkedPeer, RoomOutput};
+use super::room::{DialFailure, DialTo, LinkedPeer, RoomOutput};
 use super::transfer::{Around, TransferOutput};
 use crate::mrt::{self, Class, ConnectionHandle, Route};
 use crate::time::{Duration, Instant};
@@ -122,7 +122,11 @@ impl Node {
                 tracing::debug!(?dial, ?why, words, "a dial failed");
                 self.on_call_end(now, dial);
                 match self.dials.remove(&dial) {
-                    Some(Purpose::Room(dial)) => self.room.handle_dial_failed(now, dial, why, &words),
+                    Some(Purpose::Room(dial)) => {
+                        let is_alone = self.nat.is_unheard() && self.links.linked().next().is_none();
+                        let why = if why == DialFailure::NoAnswer && is_alone { DialFailure::NoUdp } else { why };
+                        self.room.handle_dial_failed(now, dial, why, &words);
+                    }
                     Some(Purpose::Holder(peer)) => self.downloads.on_link_failed(peer),
                     Some(Purpose::Callback) | None => {}
                 }

@@ -21,6 +21,8 @@ pub(crate) struct House {
     addresses: BTreeMap<SocketAddr, SocketId>,
     next_port: u16,
     outgoing: VecDeque<Packet>,
+    /// The addresses of its machine.
+    pub(crate) ips: Vec<IpAddr>,
     pub(crate) told: Vec<(Duration, Event)>,
     /// The most sockets it ever had open.
     pub(crate) most_sockets: usize,
@@ -36,15 +38,22 @@ impl House {
             addresses: BTreeMap::from([(listens, SocketId::MAIN)]),
             next_port: FIRST_EPHEMERAL,
             outgoing: VecDeque::new(),
+            ips: ips.to_vec(),
             told: Vec::new(),
             most_sockets: 1,
         };
+        house.tell_interfaces(Instant::ZERO);
+        house
+    }
+
+    /// The node is told which addresses its machine has.
+    pub(crate) fn tell_interfaces(&mut self, now: Instant) {
+        let ips = &self.ips;
         let addresses = ips.iter().map(|ip| InterfaceAddress { ip: *ip, prefix: 24, index: 2 }).collect();
         let v4 = ips.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None });
         let v6 = ips.iter().find_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None });
         let interfaces = Interfaces { addresses, outward_v4: v4, outward_v6: v6 };
-        house.node.handle_surroundings(Instant::ZERO, Surroundings::Interfaces(interfaces));
-        house
+        self.node.handle_surroundings(now, Surroundings::Interfaces(interfaces));
     }
 
     /// Does at once what the node wants of its disk, its system and its surroundings, and listens to what it tells.
@@ -114,9 +123,9 @@ impl House {
         }
     }
 
-    /// How many sockets are open.
-    pub(crate) fn open_sockets(&self) -> usize {
-        self.sockets.len()
+    /// The sockets that are open.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = (SocketId, SocketAddr)> {
+        self.sockets.iter().map(|(socket, local)| (*socket, *local))
     }
 }
 
@@ -143,6 +152,10 @@ impl Host for House {
             let mut buffer = Vec::new();
             let transmit = self.node.poll_transmit(Instant::from_start(now), &mut buffer)?;
             let Some(from) = self.sockets.get(&transmit.socket) else { continue };
+            // The system sends nothing from an address that the machine had once, and nothing to another family.
+            if !self.ips.contains(&from.ip()) || from.is_ipv4() != transmit.to.is_ipv4() {
+                continue;
+            }
             let packets = buffer.chunks(transmit.segment_size);
             self.outgoing.extend(packets.map(|bytes| Packet::new(*from, transmit.to, bytes.to_vec())));
         }

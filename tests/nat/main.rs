@@ -12,4 +12,5 @@ mod house;
 mod joining;
 mod matrix;
 mod observatory;
+mod scenes;
 mod town;

@@ -2,7 +2,8 @@
 
 use crate::house::House;
 use crate::observatory::Observatory;
-use anjer::node::api::{NatKind, Path};
+use anjer::driver::surroundings::Surroundings;
+use anjer::node::api::{ErrorCode, NatKind, Path};
 use anjer::node::disk::Worker;
 use anjer::node::identity::{Identity, NodeId};
 use anjer::node::room::RoomConfig;
@@ -70,20 +71,25 @@ pub(crate) struct Town {
     nats: u8,
     /// Whether nodes are told of the STUN server.
     pub(crate) has_stun: bool,
+    /// Whether they are told of its other address as of another server.
+    pub(crate) has_second_stun: bool,
     seed: u64,
 }
 
 /// The STUN server's first place.
 const STUN: [u8; 4] = [198, 51, 100, 1];
 
+/// The first of its other places.
+const SECOND_STUN: [u8; 4] = [198, 51, 100, 2];
+
 impl Town {
     /// Nobody lives there yet. It is 20 milliseconds from everywhere to everywhere.
     pub(crate) fn new(seed: u64) -> Self {
         let mut network = Network::new(seed, Link::with_delay(Duration::from_millis(20)));
-        let ips = [IpAddr::from(STUN), IpAddr::from([198, 51, 100, 2])];
+        let ips = [STUN, SECOND_STUN].map(IpAddr::from);
         network.add(Site::machine(ips[0]), Resident::Observatory(Observatory::new(ips)));
         assert!(network.add_address(Site::machine(ips[0]), Site::machine(ips[1])));
-        Self { network, sites: Vec::new(), folders: Vec::new(), nats: 0, has_stun: true, seed }
+        Self { network, sites: Vec::new(), folders: Vec::new(), nats: 0, has_stun: true, has_second_stun: false, seed }
     }
 
     /// A NAT chain, the innermost first, with nobody behind it; `None` for none.
@@ -117,12 +123,13 @@ impl Town {
         self.folders.push((tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()));
         let index = self.folders.len() - 1;
         let listens = SocketAddr::new(ips[0], PORT);
-        let stun = SocketAddr::from((STUN, 3478)).to_string();
+        let servers = [(self.has_stun, STUN), (self.has_second_stun, SECOND_STUN)].into_iter();
+        let servers = servers.filter(|(is_known, _)| *is_known).map(|(_, ip)| SocketAddr::from((ip, 3478)).to_string());
         let config = NodeConfig {
             identity: Arc::new(Identity::from_seed(&[index as u8 + 1; 32])),
             name: format!("node {index}"),
             local: listens,
-            stun: if self.has_stun { vec![stun] } else { Vec::new() },
+            stun: servers.collect(),
             room: RoomConfig { open, ..RoomConfig::default() },
             unix_at_start: EPOCH,
         };
@@ -161,8 +168,45 @@ impl Town {
         self.touch(index);
     }
 
+    /// One more NAT behind another one.
+    pub(crate) fn nat_behind(&mut self, outer: NatId, behaviour: Behaviour) -> NatId {
+        self.nats += 1;
+        self.network.add_nat_behind(outer, behaviour, [100, 64, self.nats, 2])
+    }
+
+    /// A node's machine is somewhere else from here on, with this address instead of all it had. Nobody tells the node.
+    pub(crate) fn carry(&mut self, index: usize, site: Site, ip: IpAddr) {
+        let now = self.network.now();
+        let Some(Resident::House(mut house)) = self.network.crash(self.sites[index].0) else {
+            panic!("nobody lives at {}", self.sites[index].0)
+        };
+        house.ips = vec![ip];
+        self.network.add(site, Resident::House(house));
+        self.sites[index] = (site, SocketAddr::new(ip, PORT));
+        assert_eq!(self.network.now(), now);
+    }
+
+    /// The node is told what addresses its machine has, and what became of the network.
+    pub(crate) fn tell(&mut self, index: usize, news: Surroundings) {
+        let now = self.network.now();
+        if let Some(Resident::House(house)) = self.network.host_mut(self.sites[index].0) {
+            let there = Instant::from_start(now);
+            house.tell_interfaces(there);
+            house.node.handle_surroundings(there, news);
+        }
+        self.touch(index);
+    }
+
     pub(crate) fn site(&self, index: usize) -> Site {
         self.sites[index].0
+    }
+
+    /// The NAT that a node is behind.
+    pub(crate) fn behind(&self, index: usize) -> Site {
+        match self.sites[index].0 {
+            Site::Host { behind: Some(nat), .. } => nat.into(),
+            site => panic!("{site} is behind no NAT"),
+        }
     }
 
     pub(crate) fn address(&self, index: usize) -> SocketAddr {
@@ -231,6 +275,48 @@ impl Town {
             _ => None,
         };
         self.told(index).filter_map(nat).last()
+    }
+
+    /// What the world sees of a node, as it says itself.
+    pub(crate) fn public(&self, index: usize) -> Option<SocketAddr> {
+        let public = |(_, event): &(Duration, Event)| match event {
+            Event::Address { public, .. } => *public,
+            _ => None,
+        };
+        self.told(index).filter_map(public).last()
+    }
+
+    /// Whether both say that they reach each other directly.
+    pub(crate) fn are_direct(&self, one: usize, other: usize) -> bool {
+        let direct = |from, to| matches!(self.path(from, to), Some((_, Path::Direct, _)));
+        direct(one, other) && direct(other, one)
+    }
+
+    /// Who is in the room, as a node showed it last.
+    pub(crate) fn members(&self, index: usize) -> Vec<NodeId> {
+        let members = |(_, event): &(Duration, Event)| match event {
+            Event::Peers { members, .. } => Some(members.iter().map(|member| member.id).collect()),
+            _ => None,
+        };
+        self.told(index).filter_map(members).last().unwrap_or_default()
+    }
+
+    /// The mistakes that a node told.
+    pub(crate) fn errors(&self, index: usize) -> Vec<(Duration, ErrorCode, String)> {
+        let error = |(at, event): &(Duration, Event)| match event {
+            Event::Error { code, message, .. } => Some((*at, *code, message.clone())),
+            _ => None,
+        };
+        self.told(index).filter_map(error).collect()
+    }
+
+    /// Bytes of a download on a node's disk.
+    pub(crate) fn progress(&self, index: usize) -> u64 {
+        let bytes = |(_, event): &(Duration, Event)| match event {
+            Event::Progress { bytes, .. } | Event::Saved { bytes, .. } => Some(*bytes),
+            _ => None,
+        };
+        self.told(index).filter_map(bytes).last().unwrap_or_default()
     }
 
     /// Whether a node shows a line of chat.

@@ -29,6 +29,9 @@ mod punching;
 mod relaying;
 mod sockets;
 
+#[cfg(test)]
+mod hostile;
+
 pub(super) use around::{Around, Home, Homes};
 pub(super) use meeting::Meetings;
 pub use message::{PathMessage, Prober, Refusal};

@@ -48,6 +48,8 @@ pub(in crate::node) struct Nat {
     outgoing: VecDeque<Packet>,
     /// Whether the gateway was asked for a mapping.
     mapping_wanted: bool,
+    /// Whether there is a server that should have answered.
+    has_server: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,7 @@ impl Nat {
             asked: BTreeMap::new(),
             outgoing: VecDeque::new(),
             mapping_wanted: false,
+            has_server: false,
         }
     }
 
@@ -83,6 +86,12 @@ impl Nat {
     /// What the world sees of our main socket.
     pub(in crate::node) const fn public(&self) -> Option<SocketAddr> {
         self.discovery.public()
+    }
+
+    /// Whether nobody outside ever answered, though there was somebody to ask. Whoever calls in vain then may want to know that: it
+    /// takes silence from two servers to say that [all UDP is blocked](Fingerprint::blocked), and a while.
+    pub(in crate::node) fn is_unheard(&self) -> bool {
+        self.fingerprint().blocked || (self.has_server && self.public().is_none())
     }
 
     /// A punch's socket is closed: nobody waits for its port.
@@ -102,6 +111,7 @@ impl Node {
     pub(in crate::node) fn on_resolved(&mut self, now: Instant, name: &str, addresses: &[SocketAddr]) {
         tracing::debug!(name, ?addresses, "a server's addresses");
         if let Some(address) = addresses.iter().find(|address| address.is_ipv4() == self.config.local.is_ipv4()) {
+            self.nat.has_server = true;
             self.nat.discovery.add_vantage(now, Vantage::Server(*address));
         }
     }

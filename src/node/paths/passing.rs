@@ -44,6 +44,12 @@ impl Passing {
         self.seen.get(&peer).copied()
     }
 
+    /// How many flows are passed on.
+    #[cfg(test)]
+    pub(super) fn flow_count(&self) -> usize {
+        self.flows.len()
+    }
+
     /// A relay hears a member from there.
     pub(super) fn note_seen(&mut self, peer: NodeId, ip: IpAddr) {
         if self.seen.len() < MAX_SEEN || self.seen.contains_key(&peer) {

@@ -36,8 +36,9 @@ const AT_THE_DOOR: Duration = Duration::from_millis(500);
 /// While it is not known what a NAT does, no ports are guessed at; so long after the start at most.
 const MEASURING: Duration = Duration::from_secs(10);
 
-/// Our link to the supernode is silent for so long: the line has other worries than probes.
-const SUFFERING: Duration = Duration::from_millis(2500);
+/// Our link to the supernode is silent for so long: the line has other worries than probes. More than a heartbeat and a round trip, and
+/// less than the time after which the room suspects the supernode, which would be our doing.
+const SUFFERING: Duration = Duration::from_millis(800);
 
 /// Links that were punched, with what was spent and learned.
 #[derive(Debug)]

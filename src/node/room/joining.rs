@@ -279,6 +279,9 @@ fn failure_words(why: DialFailure, words: &str) -> String {
         DialFailure::NoAnswer => {
             "nobody answers there: check address and port, that they typed A with yours, and that their program speaks what yours does"
         }
+        DialFailure::NoUdp => {
+            "nobody answers, neither there nor any STUN server: UDP seems not to get out of this network; ask whoever runs its firewall, or try another one"
+        }
         DialFailure::Refused => "nobody listens there: check address and port",
         DialFailure::WrongPeer => "somebody else answers there: ask for a new ticket (I)",
         DialFailure::BadAddress => "that is no address of another node",
@@ -313,6 +316,7 @@ mod tests {
         assert!(failure_words(DialFailure::Rejected, words).ends_with(words));
         for why in [
             DialFailure::NoAnswer,
+            DialFailure::NoUdp,
             DialFailure::Refused,
             DialFailure::WrongPeer,
             DialFailure::BadAddress,

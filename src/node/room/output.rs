@@ -29,7 +29,6 @@ pub struct DialTo {
 
 /// What the room wants done, in order.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "taken one at a time, never kept")]
 pub enum RoomOutput {
     /// Send this over the link to `to`. If there is none the message is lost: the room repeats what matters when a link comes up.
     Send {
@@ -115,6 +114,8 @@ pub enum LinkDown {
 pub enum DialFailure {
     /// Nobody answered.
     NoAnswer,
+    /// Nobody answered, there or anywhere else: UDP seems not to get out.
+    NoUdp,
     /// The system says that nobody listens there.
     Refused,
     /// Someone else answered than was expected.

@@ -4,6 +4,7 @@ use super::super::line::{Line, LineId, Placed, Saying, Voice};
 use super::super::message::*;
 use super::super::*;
 use super::World;
+use crate::node::record::PROTOCOL_VERSION;
 
 fn epoch(world: &World, counter: u64, who: usize) -> Epoch {
     Epoch { counter, supernode: world.peers[who].id }
@@ -164,7 +165,11 @@ fn a_newer_protocol_is_refused_in_clear_words() {
     world.join(1, 0);
     world.run(30);
     let record = world.peers[1].room.record.clone();
-    world.inject(1, 0, RoomMessage::Join(Box::new(Join { version: PROTOCOL_VERSION + 1, record, room: None, voucher: None })));
+    world.inject(
+        1,
+        0,
+        RoomMessage::Join(Box::new(Join { version: PROTOCOL_VERSION + 1, record, room: None, voucher: None })),
+    );
     world.run(500);
     assert!(world.alerts(0) == 0);
 }
@@ -260,7 +265,11 @@ fn one_member_cannot_make_the_supernode_talk_without_end() {
     for n in 0..1000u64 {
         let record = crate::node::record::MemberRecord::sign(&identity, "x", &[], 10 + n);
         world.inject(2, 0, RoomMessage::Record(Box::new(record.clone())));
-        world.inject(2, 0, RoomMessage::Join(Box::new(Join { version: PROTOCOL_VERSION, record, room: Some(room), voucher: None })));
+        world.inject(
+            2,
+            0,
+            RoomMessage::Join(Box::new(Join { version: PROTOCOL_VERSION, record, room: Some(room), voucher: None })),
+        );
         let mut id = [0; 16];
         id[..8].copy_from_slice(&n.to_be_bytes());
         let state = InvitationState { id, secret: [0; 32], by: identity.id(), remaining_ms: 0, used_by: None };
