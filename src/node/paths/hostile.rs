@@ -209,11 +209,11 @@ fn forged_candidates_bring_a_victim_a_thousand_bytes_at_most() {
         let relayed = |node: &mut Node, _| node.links.link(id(HONEST)).is_some_and(|link| link.remote.is_none());
         assert!(street.with(HOSTILE, relayed), "the two are linked through the leader");
         for round in [1, 1, 2, 3, 1, 1, 4, 5].into_iter().cycle().take(80) {
-            street
-                .with(HOSTILE, |node, now| node.say_path(now, id(HONEST), PathMessage::Offer(Box::new(forged(round)))));
+            street.say(HOSTILE, HONEST, PathMessage::Offer(Box::new(forged(round))));
             street.0.run_for(SECOND / 2);
         }
-        assert!(street.victim_heard() <= 1000, "{} bytes", street.victim_heard());
+        let heard = street.victim_heard();
+        assert!(heard <= 1000, "{heard} bytes");
     }
 }
 

@@ -3,7 +3,10 @@
 use crate::town::Town;
 use anjer::node::Command;
 use anjer::time::Duration;
-use netem::{Behaviour, Link, NatId, Queue, Site};
+use netem::{Behaviour, Link, NatId, Queue, Site, Verdict};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -68,6 +71,23 @@ pub(super) fn was_quiet(town: &Town, residents: usize) {
             }
         }
     }
+}
+
+/// When somebody called, from where and where to, on each hop.
+pub(super) type Call = (Duration, SocketAddr, SocketAddr);
+
+/// Shows the calls for new connections that leave from here on (RCON, the first byte of which is A0; those that a relay passes on are
+/// sealed). None are made as long as every connection goes on.
+pub(super) fn watch_calls(town: &mut Town) -> Rc<RefCell<Vec<Call>>> {
+    let calls = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&calls);
+    town.network.set_tap(move |now, packet| {
+        if packet.bytes.first() == Some(&0xA0) {
+            seen.borrow_mut().push((now, packet.from, packet.to));
+        }
+        Verdict::Pass
+    });
+    calls
 }
 
 /// A line as most homes have one: so many bits a second upwards, and a buffer of a quarter of a second.

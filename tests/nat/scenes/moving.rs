@@ -1,6 +1,6 @@
 //! A machine in another network; a lid that is closed and opened.
 
-use super::gathering::{MINUTE, SECOND, become_direct, gather, talk, was_quiet};
+use super::gathering::{MINUTE, SECOND, become_direct, gather, talk, was_quiet, watch_calls};
 use anjer::driver::surroundings::Surroundings;
 use anjer::time::Duration;
 use netem::{Behaviour, Site};
@@ -21,12 +21,14 @@ fn a_machine_that_moves_to_another_network_keeps_its_links() {
             let [a, b] = chains;
             let (mut town, _) = gather(1, &[&[a], &[b]]);
             become_direct(&mut town, 1, 2, 30 * SECOND);
+            let calls = watch_calls(&mut town);
             let elsewhere = town.nat(&[after()]).unwrap();
             let ip = IpAddr::from([172, 16, 5, 9]);
             town.carry(mover, elsewhere.machine(ip), ip);
             town.tell(mover, Surroundings::NetworkChanged);
             talk(&mut town, 1, 2, 2 * SECOND);
             become_direct(&mut town, 1, 2, MINUTE);
+            assert_eq!(*calls.borrow(), [], "another connection was made");
             was_quiet(&town, 3);
         }
     }

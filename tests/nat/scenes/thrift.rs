@@ -2,7 +2,7 @@
 
 use super::gathering::{MINUTE, SECOND, SUPERNODE, assemble, become_direct, gather};
 use crate::house::House;
-use crate::town::{PORT, Town};
+use crate::town::Town;
 use anjer::machine::SocketId;
 use anjer::stun::punch::budget::SOCKETS;
 use anjer::time::Duration;
@@ -84,7 +84,7 @@ fn probes_pause_while_the_supernode_is_silent() {
         if lost { Verdict::Drop } else { Verdict::Pass }
     });
     assemble(&mut town, 2);
-    assert!(town.run_until(20 * SECOND, |_| probes.get() > 100), "the ports of {PORT} are tried: {}", probes.get());
+    assert!(town.run_until(20 * SECOND, |_| probes.get() > 100), "ports are tried: {}", probes.get());
     assert!(!town.are_direct(1, 2));
     deaf.set(true);
     town.run_until(Duration::from_millis(900), |_| false);
