@@ -236,7 +236,8 @@ fn the_lifetime_is_the_longest_silence_that_a_mapping_outlasts() {
     const SECOND: Duration = Duration::from_secs(1);
     let cells = [(20, 10, 7.5), (120, 80, 60.0), (400, 160, 120.0), (5, 0, 5.0)];
     for helpers in [Helpers::Full, Helpers::Plain, Helpers::Members] {
-        for (kind, make) in Behaviour::KINDS {
+        // Behind a NAT that lets nothing out there is nothing to outlast.
+        for (kind, make) in Behaviour::KINDS.into_iter().filter(|(_, make)| !make().blocked) {
             for (lifetime, expected, keepalive) in cells {
                 for seed in 0..seeds().div_ceil(10) {
                     let behaviour = Behaviour { lifetime: SECOND * lifetime, ..make() };

@@ -74,7 +74,7 @@ pub(crate) fn one_of_each() -> Vec<Event> {
             path: Path::Relayed,
             rtt_ms: Some(12.5),
             probes: 4,
-            why: Some("both NATs\u{7} guess".into()),
+            why: Some("both NATs guess".into()),
         },
         chat("ben", "hello"),
         Event::Missed { from: 4, to: 6, count: 3 },

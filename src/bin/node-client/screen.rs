@@ -446,13 +446,15 @@ Others join you with C 127.0.0.1 5000; ? lists the commands.
 You are in the room of ben (epoch 3, direct).
 ben leads the room (epoch 3): the one before was lost.
 ben (BEN) is here.
-ben is reached through another member, 12 ms (4 packets).
+ben is reached through another member, 12 ms (4 packets): both NATs guess.
 ben: hello
 3 lines are missing (4 to 6): nobody who is here has them.
 The world sees you at 192.0.2.1:5000: an easy NAT.
   rank  name  id   terms, in order of weight
   0     ben   BEN  tenure=5
   after 0 s: epoch 3, led by ben: they opened it
+  your NAT: nat=yes mapping=independent
+  ben is reached through another member via ben (7 packets spent, 1 standing by; nat=no): both NATs guess
 Alert (equivocation): two views
 ben no longer offers a b.txt.
   name     size  hash          held by
