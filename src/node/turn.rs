@@ -196,6 +196,7 @@ impl Node {
                 self.catalogue.handle_view(now, view.ids(), view.epoch.supernode);
                 self.tell_peers(now);
                 self.open_for_callers(now);
+                self.on_records(now);
                 self.paths.look = true;
             }
             RoomOutput::Event(event) => self.told.push(event),

@@ -13,15 +13,15 @@ use crate::node::record::MemberRecord;
 use crate::node::room::DialTo;
 use crate::stun::Packet;
 use crate::stun::candidate::{Candidate, CandidateKind, Context, Interface, is_global, sanitise};
-use crate::stun::fingerprint::{Filtering, Fingerprint};
+use crate::stun::fingerprint::{Filtering, Fingerprint, Kind};
 use crate::stun::punch::budget::Verdict;
 use crate::stun::punch::executor::SOCKETS_PER_PUNCH;
 use crate::stun::punch::experience::Advice;
-use crate::stun::punch::packet::{self, Kind, Sealer};
+use crate::stun::punch::packet::{self, Sealer};
 use crate::stun::punch::plan::StageKind;
 use crate::stun::punch::{Budget, Config, Event, Experience, Offer, Ours, Punch, Reason};
 use crate::time::{Duration, Instant};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 /// The last place in line to which everybody keeps a link.
@@ -54,7 +54,15 @@ pub(in crate::node) struct Punching {
     seed: [u8; 32],
     /// Whether what can be measured of our NAT was measured.
     settled: bool,
+    /// Whose NATs are known well enough to guess at their ports, ours among them.
+    measured: BTreeSet<NodeId>,
     began: Instant,
+}
+
+/// Whether it is known of a NAT what there is to guess: nothing, or from which ports it chooses. What it filters takes seconds more, and
+/// decides little.
+fn is_measured(nat: &Fingerprint) -> bool {
+    nat.kind().is_some_and(|kind| kind != Kind::Hard || nat.ports.is_some())
 }
 
 impl Punching {
@@ -70,6 +78,7 @@ impl Punching {
             outgoing: VecDeque::new(),
             seed,
             settled: false,
+            measured: BTreeSet::new(),
             began: now,
         }
     }
@@ -224,7 +233,6 @@ impl Node {
     /// What earlier punches say; and no guessing while it is being measured what there is to guess.
     fn advice(&mut self, now: Instant, ours: &Fingerprint, theirs: &Fingerprint) -> Advice {
         let mut advice = self.punching.experience.advice(ours, theirs);
-        let is_measured = |nat: &Fingerprint| nat.kind().is_some() && (nat.filtering.is_some() || nat.blocked);
         let early = now.saturating_since(self.punching.began) < MEASURING;
         if early && !(is_measured(ours) && is_measured(theirs)) {
             advice.skip.extend([StageKind::Predict, StageKind::Spray, StageKind::Product]);
@@ -332,7 +340,8 @@ impl Node {
             let verdict = self.punching.budget.probe(now, to.ip(), packet::LEN, false);
             if verdict == Verdict::Go {
                 let nonce = self.punching.opened.len() as u64;
-                let probe = packet::Packet { kind: Kind::Probe, from_initiator: false, round: 0, nonce, echo: 0 };
+                let probe =
+                    packet::Packet { kind: packet::Kind::Probe, from_initiator: false, round: 0, nonce, echo: 0 };
                 let bytes = Sealer::open().seal(&probe).to_vec();
                 self.punching.outgoing.push_back(Packet { socket: home.socket, to: *to, bytes });
             }
@@ -370,7 +379,8 @@ impl Node {
     /// More is known of our NAT: what failed may work. Whoever begins is told, if it is not us.
     pub(in crate::node) fn on_fingerprint(&mut self, now: Instant, settled: bool) {
         self.punching.settled |= settled;
-        if !settled {
+        let measured = is_measured(self.nat.fingerprint()) && self.punching.measured.insert(self.id());
+        if !settled && !measured {
             return;
         }
         for peer in self.punching.pairs.keys().copied().collect::<Vec<_>>() {
@@ -382,6 +392,20 @@ impl Node {
             }
         }
         self.tick_punching(now);
+    }
+
+    /// Records changed: whose NAT is known by now may have a port to guess at.
+    pub(in crate::node) fn on_records(&mut self, now: Instant) {
+        let view = self.room.view();
+        let measured = view.entries.iter().map(|entry| &entry.record).filter(|record| is_measured(&record.facts.nat));
+        let new: Vec<NodeId> =
+            measured.map(MemberRecord::id).filter(|id| !self.punching.measured.contains(id)).collect();
+        let own = self.id();
+        self.punching.measured.retain(|id| *id == own || view.contains(*id));
+        for peer in new.into_iter().filter(|id| *id != own) {
+            self.punching.measured.insert(peer);
+            self.on_changed(now, peer);
+        }
     }
 
     /// More is known of a member's NAT.
