@@ -2,27 +2,28 @@
 
 use crate::harmless::is_harmful;
 use crate::options::MAX_NAME_BYTES;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// An address that is nobody's (RFC 5737, TEST-NET-1): routed like any far one, never reached.
-const FAR_AWAY: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+/// Addresses that are nobody's (RFC 5737's TEST-NET-1, RFC 3849): routed like any far one, never reached.
+const FAR_AWAY: [(IpAddr, IpAddr); 2] = [
+    (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
+    (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))),
+];
 
-/// The address the system would route from, or the loopback address where nothing leaves this machine.
+/// The address the system would route from, IPv4 before IPv6, or the loopback address where nothing leaves this machine.
 ///
 /// Connecting a UDP socket only asks the routing table: no packet is sent.
 pub(crate) fn address(local: bool) -> IpAddr {
     if local {
         return Ipv4Addr::LOCALHOST.into();
     }
-    let routed = || {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        socket.connect(FAR_AWAY)?;
+    let routed = |(any, far)| {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((far, 9))?;
         socket.local_addr()
     };
-    match routed() {
-        Ok(address) if !address.ip().is_unspecified() => address.ip(),
-        _ => Ipv4Addr::LOCALHOST.into(),
-    }
+    let addresses = FAR_AWAY.into_iter().filter_map(|family| routed(family).ok()).map(|address| address.ip());
+    addresses.into_iter().find(|ip| !ip.is_unspecified()).unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
 /// Whether a socket of ours can have that address: this machine has it, and nobody else uses the port.
