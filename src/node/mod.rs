@@ -10,14 +10,15 @@
 //!    in it    what           two members      as text
 //!      └─────────┴───────┬──────┘               │
 //!                        ▼                      │
-//!                      links                    │    one proven connection a peer
+//!                      links ◀── paths          │    one proven connection a peer, and the ways it goes
 //!                        ▼                      ▼
 //!                  mrt::Endpoint             record, identity: who somebody is     wire: bytes of what members say
 //!
 //!   disk     slices read and written, on a thread of its own     run      the node on a real socket
+//!   surroundings   what the machine, the LAN and the gateway tell it
 //! ```
 //!
-//! Reading order: [`api`], [`Node`], [`links`], [`room`], [`catalogue`], [`transfer`], [`disk`].
+//! Reading order: [`api`], [`Node`], [`links`], [`paths`], [`room`], [`catalogue`], [`transfer`], [`disk`].
 
 pub mod api;
 pub mod catalogue;

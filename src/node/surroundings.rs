@@ -91,7 +91,10 @@ impl Node {
             }
         }
         self.endpoint.check_paths(now);
+        // What the world saw of the old address is nobody's business any more.
+        (self.public, self.nat_told) = (None, None);
         self.told.push(Event::Address { public: None, nat: None });
+        self.publish_record(now);
         self.restart_discovery(now);
     }
 }

@@ -30,8 +30,8 @@ const WARM: usize = 3;
 /// A socket that a punch found a way with is kept so long for the other end to use it.
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(15);
 
-/// How often it is looked whether somebody became a member.
-const AT_THE_DOOR: Duration = Duration::from_millis(500);
+/// How often it is looked whether somebody became a member, or got its link.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// While it is not known what a NAT does, no ports are guessed at; so long after the start at most.
 const MEASURING: Duration = Duration::from_secs(10);
@@ -52,8 +52,6 @@ pub(in crate::node) struct Punching {
     opened: BTreeMap<NodeId, u64>,
     outgoing: VecDeque<Packet>,
     seed: [u8; 32],
-    /// Whether what can be measured of our NAT was measured.
-    settled: bool,
     /// Whose NATs are known well enough to guess at their ports, ours among them.
     measured: BTreeSet<NodeId>,
     began: Instant,
@@ -77,7 +75,6 @@ impl Punching {
             opened: BTreeMap::new(),
             outgoing: VecDeque::new(),
             seed,
-            settled: false,
             measured: BTreeSet::new(),
             began: now,
         }
@@ -134,8 +131,10 @@ impl Node {
     pub(in crate::node) fn look_for_path(&mut self, now: Instant, peer: NodeId) {
         let Some(link) = self.links.link(peer) else { return };
         if link.remote.is_some() {
-            if let Some(pair) = self.punching.pairs.get_mut(&peer) {
+            if let Some(mut pair) = self.punching.pairs.remove(&peer) {
+                self.give_up_punch(now, peer, &mut pair);
                 pair.move_to_direct();
+                self.punching.pairs.insert(peer, pair);
             }
             return;
         }
@@ -154,11 +153,16 @@ impl Node {
     /// A link is down: what was tried for it is over.
     pub(in crate::node) fn end_pair(&mut self, now: Instant, peer: NodeId) {
         let Some(mut pair) = self.punching.pairs.remove(&peer) else { return };
+        self.give_up_punch(now, peer, &mut pair);
+        self.sockets.forget(Owner::Punch(pair.number));
+    }
+
+    /// Ends a punch that is at work, and gives its sockets back.
+    fn give_up_punch(&mut self, now: Instant, peer: NodeId, pair: &mut Pair) {
         if let Some(punch) = pair.punch() {
             punch.abort(now);
+            self.settle_pair(now, peer, pair);
         }
-        self.settle_pair(now, peer, &mut pair);
-        self.sockets.forget(Owner::Punch(pair.number));
     }
 
     /// Begins and repeats what is due.
@@ -167,10 +171,9 @@ impl Node {
         for peer in self.punching.pairs.keys().copied().collect::<Vec<_>>() {
             let Some(mut pair) = self.punching.pairs.remove(&peer) else { continue };
             if let Some(punch) = pair.punch() {
-                if suffers {
-                    punch.pause(now)
-                } else {
-                    punch.resume(now)
+                match suffers {
+                    true => punch.pause(now),
+                    false => punch.resume(now),
                 }
                 punch.handle_timeout(now, &mut self.punching.budget);
             }
@@ -178,7 +181,7 @@ impl Node {
                 match pair.state {
                     State::Resting(_) if self.room.is_member(peer) => self.begin(now, peer, &mut pair),
                     // Somebody at the door, or at whose door we are: it is too early to make either send anything.
-                    State::Resting(_) => pair.state = State::Resting(now + AT_THE_DOOR),
+                    State::Resting(_) => pair.state = State::Resting(now + LOOK_AGAIN),
                     State::Proving(_) => pair.move_to_rest(now, "the path that was found did not hold".to_owned()),
                     State::Punching(_) | State::Direct => {}
                 }
@@ -198,12 +201,17 @@ impl Node {
 
     /// Begins to punch.
     fn begin(&mut self, now: Instant, peer: NodeId, pair: &mut Pair) {
-        let Some(config) = self.punch_config(now, peer, pair) else { return };
-        pair.state = State::Punching(Box::new(Punch::new(now, config)));
+        match self.punch_config(now, peer, pair) {
+            Some(config) => pair.state = State::Punching(Box::new(Punch::new(now, config))),
+            // Its link is about to be another one, or is no more: whoever says so says it soon.
+            None => pair.state = State::Resting(now + LOOK_AGAIN),
+        }
     }
 
     fn punch_config(&mut self, now: Instant, peer: NodeId, pair: &mut Pair) -> Option<Config> {
-        let link = self.links.link(peer).filter(|link| link.connection == pair.connection)?;
+        // Of two connections to one node the other one may have become the link, without a word.
+        let link = self.links.link(peer).filter(|link| link.remote.is_none())?;
+        (pair.connection, pair.initiator) = (link.connection, link.initiator);
         self.sockets.forget(Owner::Punch(pair.number));
         self.punching.punches += 1;
         pair.number = self.punching.punches;
@@ -363,10 +371,7 @@ impl Node {
         let Some(mut pair) = self.punching.pairs.remove(&from) else { return };
         // The one that begins does so anew: what was left of the last time is over here, too.
         if !pair.initiator && offer.round <= 1 && !matches!(pair.state, State::Direct) {
-            if let Some(punch) = pair.punch() {
-                punch.abort(now);
-                self.settle_pair(now, from, &mut pair);
-            }
+            self.give_up_punch(now, from, &mut pair);
             self.begin(now, from, &mut pair);
         }
         if let Some(punch) = pair.punch() {
@@ -378,7 +383,6 @@ impl Node {
 
     /// More is known of our NAT: what failed may work. Whoever begins is told, if it is not us.
     pub(in crate::node) fn on_fingerprint(&mut self, now: Instant, settled: bool) {
-        self.punching.settled |= settled;
         let measured = is_measured(self.nat.fingerprint()) && self.punching.measured.insert(self.id());
         if !settled && !measured {
             return;
