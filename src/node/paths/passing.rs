@@ -115,13 +115,22 @@ impl Node {
 
     /// No direct path was found: a second member is asked to pass on, too, so that the link outlives the first.
     pub(in crate::node) fn back_up(&mut self, now: Instant, peer: NodeId) {
+        self.have_relays(now, peer, BACKUPS);
+    }
+
+    /// The path is direct: one member is asked to pass on should that be lost.
+    pub(in crate::node) fn stand_by(&mut self, now: Instant, peer: NodeId) {
+        self.have_relays(now, peer, 1);
+    }
+
+    fn have_relays(&mut self, now: Instant, peer: NodeId, wanted: usize) {
         let Some(connection) = self.links.connection(peer) else { return };
         let relays = self.endpoint.paths(now, connection).into_iter().filter_map(|path| match path.route {
             Route::Relayed { by, .. } => self.links.peer_of(by),
             Route::Udp { .. } => None,
         });
         let present: Vec<NodeId> = relays.collect();
-        if present.len() >= BACKUPS {
+        if present.len() >= wanted {
             return;
         }
         let other = self.relays_to(Some(peer)).through.into_iter().find(|relay| !present.contains(relay));

@@ -136,6 +136,11 @@ impl Node {
                 pair.move_to_direct();
                 self.punching.pairs.insert(peer, pair);
             }
+            // A NAT on the way may forget the link, and then neither end reaches the other: a relay stands by.
+            let is_behind = |nat: &Fingerprint| nat.translated != Some(false);
+            if link.initiator && is_behind(self.nat.fingerprint()) && is_behind(&self.nat_of(peer)) {
+                self.stand_by(now, peer);
+            }
             return;
         }
         let known = self.punching.pairs.get(&peer).is_some_and(|pair| pair.connection == link.connection);

@@ -18,11 +18,13 @@ fn survives(behaviours: [Behaviour; 2], happens: impl Fn(Site) -> Fault) {
         fetch(&mut town, 2, "film");
         assert!(town.run_until(MINUTE, |town| town.progress(2) > 3 << 20), "{}", town.story(2));
         assert!(!town.has_saved(2, "film"));
+        let calls = watch_calls(&mut town);
         assert!(town.network.apply(&happens(nats[troubled].unwrap().into())));
         assert!(town.run_until(MINUTE, |town| town.has_saved(2, "film")), "{}\n{}", town.story(1), town.story(2));
         is_whole(&town, 1, 2, "film");
         become_direct(&mut town, 1, 2, MINUTE);
         talk(&mut town, 1, 2, 2 * SECOND);
+        assert_eq!(*calls.borrow(), [], "another connection was made:\n{}\n{}", town.story(1), town.story(2));
         was_quiet(&town, 3);
     }
 }
