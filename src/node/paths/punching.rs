@@ -138,7 +138,8 @@ impl Node {
             }
             // A NAT on the way may forget the link, and then neither end reaches the other: a relay stands by.
             let is_behind = |nat: &Fingerprint| nat.translated != Some(false);
-            if link.initiator && is_behind(self.nat.fingerprint()) && is_behind(&self.nat_of(peer)) {
+            let are_behind = is_behind(self.nat.fingerprint()) && is_behind(&self.nat_of(peer));
+            if link.initiator && are_behind && !self.config.room.local {
                 self.stand_by(now, peer);
             }
             return;
