@@ -1,7 +1,5 @@
 //! Two people who typed each other's addresses: `A` at one end, `C` at the other, and nobody in between.
 
-use super::pair::Kept;
-use super::punching::KEPT_FOR;
 use super::sockets::Owner;
 use crate::machine::{SocketId, SocketReport};
 use crate::mrt::Route;
@@ -88,7 +86,7 @@ impl Node {
         if let Some(socket) = meeting.socket
             && self.around.homes.iter().all(|home| home.socket != socket)
         {
-            self.punching.keep(Kept { socket, until: now + KEPT_FOR });
+            self.punching.kept.keep(now, socket);
         }
         self.sockets.forget(Owner::Strangers(meeting.number));
         if let Some(dial) = meeting.dial {
@@ -151,7 +149,7 @@ impl Node {
     /// Does what a meeting wants, and calls where somebody was heard.
     fn settle_meeting(&mut self, now: Instant, typed: SocketAddr) {
         let Some(meeting) = self.meetings.by_address.get_mut(&typed) else { return };
-        let budget = self.punching.budget();
+        let budget = &mut self.punching.budget;
         let mut packets = Vec::new();
         while let Some(request) = meeting.strangers.poll_socket(budget) {
             self.socket_requests.push_back(request);

@@ -10,7 +10,11 @@
 //!  passing    the node's verbs over these two
 //!  sockets    which part of the node each socket belongs to
 //!  pair       one member that is not reached directly, on the way to a direct path
+//!  measured   whose NAT is known well enough to guess at its ports
+//!  config     what a punch is begun with
+//!  kept       sockets that a punch opened and a path uses
 //!  punching   the node's verbs over all of them
+//!  calling    calls to where a member says it is, and NATs that are opened for them
 //!  meeting    two people who typed each other's addresses
 //!  nat        what our NAT does; others' questions about theirs
 //!  around     where we listen, and what the machine, the LAN and the gateway say
@@ -20,6 +24,10 @@
 
 mod around;
 mod asking;
+mod calling;
+mod config;
+mod kept;
+mod measured;
 mod meeting;
 mod message;
 mod nat;

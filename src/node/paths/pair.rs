@@ -9,7 +9,6 @@
 //!      └──────────── the direct path died: at once ──────────────────────────────────────────────────────┘
 //! ```
 
-use crate::machine::SocketId;
 use crate::mrt::ConnectionHandle;
 use crate::stun::punch::Punch;
 use crate::stun::punch::plan::StageKind;
@@ -121,14 +120,6 @@ impl Pair {
     pub(super) fn punch(&mut self) -> Option<&mut Punch> {
         if let State::Punching(punch) = &mut self.state { Some(punch) } else { None }
     }
-}
-
-/// A socket that a punch opened and a path uses, or may soon.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Kept {
-    pub(super) socket: SocketId,
-    /// Kept till then even if no path uses it.
-    pub(super) until: Instant,
 }
 
 #[cfg(test)]

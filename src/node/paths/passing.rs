@@ -175,6 +175,18 @@ impl Node {
         }
     }
 
+    /// The other end's address as somebody heard it who is linked to both.
+    ///
+    /// Only the supernode's word counts, and anybody's about the supernode: two members together could point us at a third party.
+    pub(in crate::node) fn note_seen(&mut self, by: NodeId, peer: NodeId, seen: Option<IpAddr>) {
+        let view = self.room.view();
+        let supernode = view.epoch.supernode;
+        let is_trusted = by == supernode || (peer == supernode && view.contains(by));
+        if let Some(ip) = seen.filter(|_| is_trusted && view.contains(peer)) {
+            self.passing.note_seen(peer, ip);
+        }
+    }
+
     /// Somebody wants datagrams to be passed on.
     fn pass_on(&mut self, now: Instant, from: NodeId, near: End, to: NodeId) {
         let begun = match (self.linked_directly(from), self.linked_directly(to)) {

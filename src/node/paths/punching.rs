@@ -1,40 +1,24 @@
 //! Direct paths for links that go through others: offers, punches, and what MRT makes of the ways that they find.
 
+use super::kept::Kept;
+use super::measured::Measured;
 use super::message::PathMessage;
-use super::pair::{Kept, Pair, State};
-use super::passing::{is_easy, is_welcoming};
+use super::pair::{Pair, State};
 use super::sockets::Owner;
 use crate::machine::{SocketId, SocketReport, SocketRequest};
-use crate::mrt::{self, ConnectionHandle, Route};
+use crate::mrt::{self, Route};
 use crate::node::identity::NodeId;
-use crate::node::links::Relays;
-use crate::node::node::{Node, Purpose};
-use crate::node::record::MemberRecord;
-use crate::node::room::DialTo;
+use crate::node::node::Node;
 use crate::stun::Packet;
-use crate::stun::candidate::{Candidate, CandidateKind, Context, Interface, is_global, sanitise};
-use crate::stun::fingerprint::{Filtering, Fingerprint, Kind};
-use crate::stun::punch::budget::Verdict;
-use crate::stun::punch::executor::SOCKETS_PER_PUNCH;
-use crate::stun::punch::experience::Advice;
-use crate::stun::punch::packet::{self, Sealer};
-use crate::stun::punch::plan::StageKind;
-use crate::stun::punch::{Budget, Config, Event, Experience, Offer, Ours, Punch, Reason};
+use crate::stun::candidate::{Candidate, CandidateKind};
+use crate::stun::fingerprint::Fingerprint;
+use crate::stun::punch::{Budget, Event, Experience, Offer, Punch, Reason};
 use crate::time::{Duration, Instant};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
-
-/// The last place in line to which everybody keeps a link.
-const WARM: usize = 3;
-
-/// A socket that a punch found a way with is kept so long for the other end to use it.
-pub(super) const KEPT_FOR: Duration = Duration::from_secs(15);
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 
 /// How often it is looked whether somebody became a member, or got its link.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// While it is not known what a NAT does, no ports are guessed at; so long after the start at most.
-const MEASURING: Duration = Duration::from_secs(10);
 
 /// Our link to the supernode is silent for so long: the line has other worries than probes. More than a heartbeat and a round trip, and
 /// less than the time after which the room suspects the supernode, which would be our doing.
@@ -43,24 +27,19 @@ const SUFFERING: Duration = Duration::from_millis(800);
 /// Links that were punched, with what was spent and learned.
 #[derive(Debug)]
 pub(in crate::node) struct Punching {
-    pairs: BTreeMap<NodeId, Pair>,
-    budget: Budget,
-    experience: Experience,
-    punches: u64,
-    kept: Vec<Kept>,
+    pub(super) pairs: BTreeMap<NodeId, Pair>,
+    /// What all that punches may spend.
+    pub(super) budget: Budget,
+    pub(super) experience: Experience,
+    /// Punches so far: each has a number.
+    pub(super) punches: u64,
+    pub(super) kept: Kept,
+    pub(super) measured: Measured,
     /// Members that our NAT was opened for, and which of their records it was.
-    opened: BTreeMap<NodeId, u64>,
+    pub(super) opened: BTreeMap<NodeId, u64>,
+    /// Probes that are to leave.
     outgoing: VecDeque<Packet>,
-    seed: [u8; 32],
-    /// Whose NATs are known well enough to guess at their ports, ours among them.
-    measured: BTreeSet<NodeId>,
-    began: Instant,
-}
-
-/// Whether it is known of a NAT what there is to guess: nothing, or from which ports it chooses. What it filters takes seconds more, and
-/// decides little.
-fn is_measured(nat: &Fingerprint) -> bool {
-    nat.kind().is_some_and(|kind| kind != Kind::Hard || nat.ports.is_some())
+    pub(super) seed: [u8; 32],
 }
 
 impl Punching {
@@ -71,12 +50,11 @@ impl Punching {
             budget: Budget::default(),
             experience: Experience::default(),
             punches: 0,
-            kept: Vec::new(),
+            kept: Kept::default(),
+            measured: Measured::new(now),
             opened: BTreeMap::new(),
             outgoing: VecDeque::new(),
             seed,
-            measured: BTreeSet::new(),
-            began: now,
         }
     }
 
@@ -96,22 +74,12 @@ impl Punching {
             let punch = if let State::Punching(punch) = &pair.state { punch.poll_timeout() } else { None };
             [pair.due(), punch]
         });
-        pairs.flatten().chain(self.kept.iter().map(|kept| kept.until)).min()
-    }
-
-    /// What all that punches may spend.
-    pub(super) const fn budget(&mut self) -> &mut Budget {
-        &mut self.budget
+        pairs.flatten().chain(self.kept.poll_timeout()).min()
     }
 
     /// A probe is to leave.
     pub(super) fn send(&mut self, packet: Packet) {
         self.outgoing.push_back(packet);
-    }
-
-    /// A socket is in use, or will be soon.
-    pub(super) fn keep(&mut self, kept: Kept) {
-        self.kept.push(kept);
     }
 
     /// Random bytes for a meeting.
@@ -214,159 +182,6 @@ impl Node {
         }
     }
 
-    fn punch_config(&mut self, now: Instant, peer: NodeId, pair: &mut Pair) -> Option<Config> {
-        // Of two connections to one node the other one may have become the link, without a word.
-        let link = self.links.link(peer).filter(|link| link.remote.is_none())?;
-        (pair.connection, pair.initiator) = (link.connection, link.initiator);
-        self.sockets.forget(Owner::Punch(pair.number));
-        self.punching.punches += 1;
-        pair.number = self.punching.punches;
-        let sockets = self.sockets.reserve(Owner::Punch(pair.number), SOCKETS_PER_PUNCH);
-        let theirs = self.nat_of(peer);
-        let ours = self.ours();
-        let advice = self.advice(now, &ours.fingerprint, &theirs);
-        let rtt = self.endpoint.stats(now, pair.connection).map_or(Duration::from_millis(200), |stats| stats.rtt);
-        Some(Config {
-            initiator: pair.initiator,
-            binding: link.binding,
-            seed: *blake3::keyed_hash(&self.punching.seed, &pair.number.to_be_bytes()).as_bytes(),
-            ours,
-            proven_ips: self.passing.seen(peer).into_iter().chain(self.seen_by_supernode(peer)).collect(),
-            same_machine: false,
-            relay_rtt: rtt,
-            first_socket: SocketId(sockets.start),
-            advice,
-        })
-    }
-
-    /// From where the supernode hears a member, as the view says.
-    fn seen_by_supernode(&self, peer: NodeId) -> Option<IpAddr> {
-        self.room.view().entries.iter().find(|entry| entry.record.id() == peer)?.seen
-    }
-
-    /// What earlier punches say; and no guessing while it is being measured what there is to guess.
-    fn advice(&mut self, now: Instant, ours: &Fingerprint, theirs: &Fingerprint) -> Advice {
-        let mut advice = self.punching.experience.advice(ours, theirs);
-        let early = now.saturating_since(self.punching.began) < MEASURING;
-        if early && !(is_measured(ours) && is_measured(theirs)) {
-            advice.skip.extend([StageKind::Predict, StageKind::Spray, StageKind::Product]);
-        }
-        advice
-    }
-
-    /// What a member says of its NAT.
-    fn nat_of(&self, peer: NodeId) -> Fingerprint {
-        self.room.view().record(peer).map(|record| record.facts.nat).unwrap_or_default()
-    }
-
-    /// Where and how we can be reached.
-    fn ours(&self) -> Ours {
-        let homes: Vec<(SocketId, SocketAddr)> =
-            self.around.homes.iter().map(|home| (home.socket, home.local)).collect();
-        let hosts = homes.iter().map(|(_, local)| *local).filter(|local| !local.ip().is_unspecified());
-        let hosts = hosts.map(|address| Candidate::new(address, CandidateKind::Host));
-        let mapped = self.around.external.map(|address| Candidate::new(address, CandidateKind::Mapped));
-        let reflexive = self.public.map(|address| Candidate::new(address, CandidateKind::Reflexive));
-        Ours {
-            fingerprint: *self.nat.fingerprint(),
-            candidates: hosts.chain(mapped).chain(reflexive).collect(),
-            public: self.public.map(|address| address.ip()).into_iter().collect(),
-            sockets: homes,
-            interfaces: self.own_interfaces().collect(),
-        }
-    }
-
-    /// What of somebody's addresses is worth a call, the most promising first. What the user typed is called as it is.
-    pub(in crate::node) fn worth_calling(&self, mut to: DialTo) -> DialTo {
-        let interfaces: Vec<Interface> = self.own_interfaces().collect();
-        let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
-        // Without knowing our own networks nothing can be said about theirs.
-        if to.id.is_none() || interfaces.is_empty() {
-            return to;
-        }
-        let public = self.public.map(|address| address.ip());
-        let context = Context {
-            interfaces: &interfaces,
-            same_public_ip: to.addresses.iter().any(|address| Some(address.ip()) == public),
-            // Whether loopback addresses mean anything was decided by whoever put them into the list.
-            same_machine: to.addresses.iter().any(is_loopback),
-        };
-        let list: Vec<Candidate> =
-            to.addresses.iter().map(|address| Candidate::new(*address, CandidateKind::Host)).collect();
-        let list = sanitise(&list, &context).into_iter().map(|candidate| candidate.address);
-        to.addresses = list.filter(|address| !is_global(address.ip()) || self.is_proven(to.id, address.ip())).collect();
-        to
-    }
-
-    /// Whether a member is where its record says: the supernode hears it there. The supernode itself, and whoever is not in our room, is
-    /// where we were told by those who let us in.
-    fn is_proven(&self, id: Option<NodeId>, ip: IpAddr) -> bool {
-        let view = self.room.view();
-        let entry = view.entries.iter().find(|entry| Some(entry.record.id()) == id);
-        entry.is_none_or(|entry| entry.record.id() == view.epoch.supernode || entry.seen == Some(ip.to_canonical()))
-    }
-
-    /// A view tells us of others, and others of us, at about the same time. Of two that are to be linked the one whose port is unseen calls
-    /// the one whose port is known, or else the later one in line the earlier; who is to be called opens its NAT for the call by a small
-    /// packet. Once for each record, and paid for like every probe.
-    pub(in crate::node) fn open_for_callers(&mut self, now: Instant) {
-        let view = self.room.view();
-        let own = self.id();
-        let rank = view.ids().position(|id| id == own).unwrap_or(usize::MAX);
-        let is_linked = |id| self.links.connection(id).is_some();
-        let is_new = |record: &MemberRecord| self.punching.opened.get(&record.id()) != Some(&record.facts.sequence);
-        let others = view.entries.iter().enumerate().map(|(at, entry)| (at, &entry.record));
-        // Everybody keeps links to the first ones in line.
-        let pairs = others.filter(|(at, _)| *at != rank && rank.min(*at) <= WARM);
-        let new = pairs.filter(|(_, record)| !is_linked(record.id()) && is_new(record));
-        let new: Vec<(bool, MemberRecord)> = new.map(|(at, record)| (at > rank, record.clone())).collect();
-        self.punching.opened.retain(|id, _| view.contains(*id));
-        if self.config.room.local {
-            return;
-        }
-        let ours = *self.nat.fingerprint();
-        for (calls_us, record) in new {
-            let theirs = record.facts.nat;
-            self.punching.opened.insert(record.id(), record.facts.sequence);
-            if calls_us && !is_easy(&ours) && is_welcoming(&theirs) {
-                self.call_back(now, &record);
-            } else if is_easy(&ours)
-                && (calls_us || is_welcoming(&ours))
-                && ours.filtering != Some(Filtering::Independent)
-            {
-                self.open_for(now, &record);
-            }
-        }
-    }
-
-    /// It cannot reach us, and we can reach it.
-    fn call_back(&mut self, now: Instant, record: &MemberRecord) {
-        let (addresses, id, key) = (self.room.addresses_of(record), Some(record.id()), Some(record.noise()));
-        let to = self.worth_calling(DialTo { addresses, id, key, invitation: None });
-        let number = self.links.dial(now, &mut self.endpoint, to, &Relays::default());
-        self.dials.insert(number, Purpose::Callback);
-    }
-
-    /// It is about to call us.
-    fn open_for(&mut self, now: Instant, record: &MemberRecord) {
-        for to in record.facts.addresses.iter().filter(|to| is_global(to.ip()) && to.port() != 0) {
-            let Some(home) = self.around.homes.of(to.ip()) else { continue };
-            let verdict = self.punching.budget.probe(now, to.ip(), packet::LEN, false);
-            if verdict == Verdict::Go {
-                let nonce = self.punching.opened.len() as u64;
-                let probe =
-                    packet::Packet { kind: packet::Kind::Probe, from_initiator: false, round: 0, nonce, echo: 0 };
-                let bytes = Sealer::open().seal(&probe).to_vec();
-                self.punching.outgoing.push_back(Packet { socket: home.socket, to: *to, bytes });
-            }
-        }
-    }
-
-    fn own_interfaces(&self) -> impl Iterator<Item = Interface> {
-        let addresses = self.interfaces().addresses.iter();
-        addresses.map(|address| Interface { address: address.ip, prefix: address.prefix })
-    }
-
     /// A member offers to punch.
     pub(in crate::node) fn on_offer(&mut self, now: Instant, from: NodeId, mut offer: Offer) {
         let lan = self.around.on_lan(from).iter().map(|address| Candidate::new(*address, CandidateKind::Lan));
@@ -385,45 +200,6 @@ impl Node {
         }
         self.settle_pair(now, from, &mut pair);
         self.punching.pairs.insert(from, pair);
-    }
-
-    /// More is known of our NAT: what failed may work. Whoever begins is told, if it is not us.
-    pub(in crate::node) fn on_fingerprint(&mut self, now: Instant, settled: bool) {
-        let measured = is_measured(self.nat.fingerprint()) && self.punching.measured.insert(self.id());
-        if !settled && !measured {
-            return;
-        }
-        for peer in self.punching.pairs.keys().copied().collect::<Vec<_>>() {
-            let Some(pair) = self.punching.pairs.get_mut(&peer) else { continue };
-            let tells = !pair.initiator && !matches!(pair.state, State::Direct);
-            pair.hurry(now);
-            if tells {
-                self.say_path(now, peer, PathMessage::Changed);
-            }
-        }
-        self.tick_punching(now);
-    }
-
-    /// Records changed: whose NAT is known by now may have a port to guess at.
-    pub(in crate::node) fn on_records(&mut self, now: Instant) {
-        let view = self.room.view();
-        let measured = view.entries.iter().map(|entry| &entry.record).filter(|record| is_measured(&record.facts.nat));
-        let new: Vec<NodeId> =
-            measured.map(MemberRecord::id).filter(|id| !self.punching.measured.contains(id)).collect();
-        let own = self.id();
-        self.punching.measured.retain(|id| *id == own || view.contains(*id));
-        for peer in new.into_iter().filter(|id| *id != own) {
-            self.punching.measured.insert(peer);
-            self.on_changed(now, peer);
-        }
-    }
-
-    /// More is known of a member's NAT.
-    pub(in crate::node) fn on_changed(&mut self, now: Instant, from: NodeId) {
-        if let Some(pair) = self.punching.pairs.get_mut(&from).filter(|pair| pair.initiator) {
-            pair.hurry(now);
-            self.tick_punching(now);
-        }
     }
 
     /// A punch packet came. `false`: it is nobody's.
@@ -492,7 +268,7 @@ impl Node {
                     pair.stage = Some(stage);
                     let is_home = self.around.homes.iter().any(|home| home.socket == socket);
                     if !is_home {
-                        self.punching.kept.push(Kept { socket, until: now + KEPT_FOR });
+                        self.punching.kept.keep(now, socket);
                     }
                     let route = Route::Udp { socket, remote };
                     // Whoever made the connection decides where its data goes.
@@ -561,44 +337,6 @@ impl Node {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// Closes the sockets of punches that no path uses.
-    fn close_unused(&mut self, now: Instant) {
-        if self.punching.kept.iter().all(|kept| now < kept.until) {
-            return;
-        }
-        let connections: Vec<ConnectionHandle> = self.links.linked().map(|(_, connection)| connection).collect();
-        let routes = connections.into_iter().flat_map(|connection| self.endpoint.paths(now, connection));
-        let used: Vec<SocketId> = routes
-            .filter_map(|path| match path.route {
-                Route::Udp { socket, .. } => Some(socket),
-                Route::Relayed { .. } => None,
-            })
-            .collect();
-        for kept in &mut self.punching.kept {
-            if now < kept.until {
-                continue;
-            }
-            if used.contains(&kept.socket) {
-                kept.until = now + KEPT_FOR;
-            } else {
-                self.socket_requests.push_back(SocketRequest::Close(kept.socket));
-            }
-        }
-        self.punching.kept.retain(|kept| now < kept.until);
-    }
-
-    /// The other end's address as somebody heard it who is linked to both.
-    ///
-    /// Only the supernode's word counts, and anybody's about the supernode: two members together could point us at a third party.
-    pub(in crate::node) fn note_seen(&mut self, by: NodeId, peer: NodeId, seen: Option<IpAddr>) {
-        let view = self.room.view();
-        let supernode = view.epoch.supernode;
-        let is_trusted = by == supernode || (peer == supernode && view.contains(by));
-        if let Some(ip) = seen.filter(|_| is_trusted && view.contains(peer)) {
-            self.passing.note_seen(peer, ip);
         }
     }
 }

@@ -1,0 +1,106 @@
+//! Calls to where a member says it is: which of its addresses are worth one, and NATs that are opened for one.
+
+use super::passing::{is_easy, is_welcoming};
+use crate::node::identity::NodeId;
+use crate::node::links::Relays;
+use crate::node::node::{Node, Purpose};
+use crate::node::record::MemberRecord;
+use crate::node::room::DialTo;
+use crate::stun::Packet;
+use crate::stun::candidate::{Candidate, CandidateKind, Context, Interface, is_global, sanitise};
+use crate::stun::fingerprint::Filtering;
+use crate::stun::punch::budget::Verdict;
+use crate::stun::punch::packet::{self, Sealer};
+use crate::time::Instant;
+use std::net::{IpAddr, SocketAddr};
+
+/// The last place in line to which everybody keeps a link.
+const WARM: usize = 3;
+
+impl Node {
+    /// What of somebody's addresses is worth a call, the most promising first. What the user typed is called as it is.
+    pub(in crate::node) fn worth_calling(&self, mut to: DialTo) -> DialTo {
+        let interfaces: Vec<Interface> = self.own_interfaces().collect();
+        let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+        // Without knowing our own networks nothing can be said about theirs.
+        if to.id.is_none() || interfaces.is_empty() {
+            return to;
+        }
+        let public = self.public.map(|address| address.ip());
+        let context = Context {
+            interfaces: &interfaces,
+            same_public_ip: to.addresses.iter().any(|address| Some(address.ip()) == public),
+            // Whether loopback addresses mean anything was decided by whoever put them into the list.
+            same_machine: to.addresses.iter().any(is_loopback),
+        };
+        let list: Vec<Candidate> =
+            to.addresses.iter().map(|address| Candidate::new(*address, CandidateKind::Host)).collect();
+        let list = sanitise(&list, &context).into_iter().map(|candidate| candidate.address);
+        to.addresses = list.filter(|address| !is_global(address.ip()) || self.is_proven(to.id, address.ip())).collect();
+        to
+    }
+
+    /// Whether a member is where its record says: the supernode hears it there. The supernode itself, and whoever is not in our room, is
+    /// where we were told by those who let us in.
+    fn is_proven(&self, id: Option<NodeId>, ip: IpAddr) -> bool {
+        let view = self.room.view();
+        let entry = view.entries.iter().find(|entry| Some(entry.record.id()) == id);
+        entry.is_none_or(|entry| entry.record.id() == view.epoch.supernode || entry.seen == Some(ip.to_canonical()))
+    }
+
+    /// A view tells us of others, and others of us, at about the same time. Of two that are to be linked the one whose port is unseen calls
+    /// the one whose port is known, or else the later one in line the earlier; who is to be called opens its NAT for the call by a small
+    /// packet. Once for each record, and paid for like every probe.
+    pub(in crate::node) fn open_for_callers(&mut self, now: Instant) {
+        let view = self.room.view();
+        let own = self.id();
+        let rank = view.ids().position(|id| id == own).unwrap_or(usize::MAX);
+        let is_linked = |id| self.links.connection(id).is_some();
+        let is_new = |record: &MemberRecord| self.punching.opened.get(&record.id()) != Some(&record.facts.sequence);
+        let others = view.entries.iter().enumerate().map(|(at, entry)| (at, &entry.record));
+        // Everybody keeps links to the first ones in line.
+        let pairs = others.filter(|(at, _)| *at != rank && rank.min(*at) <= WARM);
+        let new = pairs.filter(|(_, record)| !is_linked(record.id()) && is_new(record));
+        let new: Vec<(bool, MemberRecord)> = new.map(|(at, record)| (at > rank, record.clone())).collect();
+        self.punching.opened.retain(|id, _| view.contains(*id));
+        if self.config.room.local {
+            return;
+        }
+        let ours = *self.nat.fingerprint();
+        for (calls_us, record) in new {
+            let theirs = record.facts.nat;
+            self.punching.opened.insert(record.id(), record.facts.sequence);
+            if calls_us && !is_easy(&ours) && is_welcoming(&theirs) {
+                self.call_back(now, &record);
+            } else if is_easy(&ours)
+                && (calls_us || is_welcoming(&ours))
+                && ours.filtering != Some(Filtering::Independent)
+            {
+                self.open_for(now, &record);
+            }
+        }
+    }
+
+    /// It cannot reach us, and we can reach it.
+    fn call_back(&mut self, now: Instant, record: &MemberRecord) {
+        let (addresses, id, key) = (self.room.addresses_of(record), Some(record.id()), Some(record.noise()));
+        let to = self.worth_calling(DialTo { addresses, id, key, invitation: None });
+        let number = self.links.dial(now, &mut self.endpoint, to, &Relays::default());
+        self.dials.insert(number, Purpose::Callback);
+    }
+
+    /// It is about to call us.
+    fn open_for(&mut self, now: Instant, record: &MemberRecord) {
+        for to in record.facts.addresses.iter().filter(|to| is_global(to.ip()) && to.port() != 0) {
+            let Some(home) = self.around.homes.of(to.ip()) else { continue };
+            let verdict = self.punching.budget.probe(now, to.ip(), packet::LEN, false);
+            if verdict == Verdict::Go {
+                let nonce = self.punching.opened.len() as u64;
+                let probe =
+                    packet::Packet { kind: packet::Kind::Probe, from_initiator: false, round: 0, nonce, echo: 0 };
+                let bytes = Sealer::open().seal(&probe).to_vec();
+                self.punching.send(Packet { socket: home.socket, to: *to, bytes });
+            }
+        }
+    }
+}
