@@ -1,6 +1,6 @@
 //! Calls to where a member says it is: which of its addresses are worth one, and NATs that are opened for one.
 
-use super::passing::{is_easy, is_welcoming};
+use super::passing::{is_easy, may_be_welcoming};
 use crate::node::identity::NodeId;
 use crate::node::links::Relays;
 use crate::node::node::{Node, Purpose};
@@ -70,10 +70,10 @@ impl Node {
         for (calls_us, record) in new {
             let theirs = record.facts.nat;
             self.punching.opened.insert(record.id(), record.facts.sequence);
-            if calls_us && !is_easy(&ours) && is_welcoming(&theirs) {
+            if calls_us && !is_easy(&ours) && may_be_welcoming(&theirs) {
                 self.call_back(now, &record);
             } else if is_easy(&ours)
-                && (calls_us || is_welcoming(&ours))
+                && (calls_us || may_be_welcoming(&ours))
                 && ours.filtering != Some(Filtering::Independent)
             {
                 self.open_for(now, &record);

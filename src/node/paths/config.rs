@@ -22,9 +22,10 @@ impl Node {
         self.punching.punches += 1;
         pair.number = self.punching.punches;
         let sockets = self.sockets.reserve(Owner::Punch(pair.number), SOCKETS_PER_PUNCH);
-        let theirs = self.nat_of(peer);
+        pair.stages = Some(self.prospects(now, pair));
+        pair.held_back = self.is_measuring(now, self.nat.fingerprint(), &pair.theirs);
         let ours = self.ours();
-        let advice = self.advice(now, &ours.fingerprint, &theirs);
+        let advice = self.advice(now, &ours.fingerprint, &pair.theirs);
         let rtt = self.endpoint.stats(now, pair.connection).map_or(Duration::from_millis(200), |stats| stats.rtt);
         Some(Config {
             initiator: pair.initiator,

@@ -262,7 +262,7 @@ fn what_strangers_say_about_paths_does_nothing() {
         street.say(HOSTILE, LEADER, probe);
         let incoming = PathMessage::Incoming { from: id(HONEST), channel: n << 2, seen: Some(VICTIM.into()) };
         street.say(HOSTILE, LEADER, incoming);
-        street.say(HOSTILE, LEADER, PathMessage::Changed);
+        street.say(HOSTILE, LEADER, PathMessage::Changed(Fingerprint::default()));
         street.say(HOSTILE, LEADER, PathMessage::Bound { channel: n, seen: Some(VICTIM.into()) });
         street.say(HOSTILE, LEADER, PathMessage::End { channel: n });
     }

@@ -1,86 +1,125 @@
-//! Whose NAT is known well enough to guess at its ports, and what becomes possible as more is known.
+//! What is known of both NATs of a pair, and what becomes possible as more of it is known.
+//!
+//! Measuring a NAT takes a second or two, and a punch does not wait for it: packets may get through as it is. What a punch has in mind is
+//! made from what was known when it began; as soon as what is known by now would have it try something else, it is begun anew.
 
 use super::message::PathMessage;
-use super::pair::State;
+use super::pair::{Pair, State};
 use crate::node::identity::NodeId;
 use crate::node::node::Node;
-use crate::node::record::MemberRecord;
 use crate::stun::fingerprint::{Fingerprint, Kind};
 use crate::stun::punch::experience::Advice;
-use crate::stun::punch::plan::StageKind;
+use crate::stun::punch::plan::{Circumstances, MAX_SOCKETS, Stage, StageKind, plan};
 use crate::time::{Duration, Instant};
-use std::collections::BTreeSet;
 
 /// While it is not known what a NAT does, no ports are guessed at; so long after the start at most.
 const MEASURING: Duration = Duration::from_secs(10);
 
-/// Whose NATs are known well enough to guess at their ports, ours among them.
-#[derive(Debug)]
-pub(super) struct Measured {
-    whose: BTreeSet<NodeId>,
-    /// Since when we measure.
-    began: Instant,
-}
+/// Why there is no direct path, as long as it is not known whether there can be one.
+pub(super) const STILL_MEASURING: &str = "what the NATs do is still being measured";
 
-impl Measured {
-    /// Nobody's.
-    pub(super) const fn new(now: Instant) -> Self {
-        Self { whose: BTreeSet::new(), began: now }
-    }
-}
+/// What takes too many packets to be begun before it is known what there is to guess.
+const GUESSES: [StageKind; 3] = [StageKind::Predict, StageKind::Spray, StageKind::Product];
 
 impl Node {
-    /// More is known of our NAT: what failed may work. Whoever begins is told, if it is not us.
+    /// More is known of our NAT, or something else.
     pub(in crate::node) fn on_fingerprint(&mut self, now: Instant, settled: bool) {
-        let measured = is_measured(self.nat.fingerprint()) && self.punching.measured.whose.insert(self.id());
-        if !settled && !measured {
-            return;
-        }
         for peer in self.punching.pairs.keys().copied().collect::<Vec<_>>() {
-            let Some(pair) = self.punching.pairs.get_mut(&peer) else { continue };
-            let tells = !pair.initiator && !matches!(pair.state, State::Direct);
-            pair.hurry(now);
-            if tells {
-                self.say_path(now, peer, PathMessage::Changed);
-            }
+            let Some(mut pair) = self.punching.pairs.remove(&peer) else { continue };
+            self.reconsider(now, peer, &mut pair, settled);
+            self.punching.pairs.insert(peer, pair);
         }
         self.tick_punching(now);
     }
 
-    /// Records changed: whose NAT is known by now may have a port to guess at.
+    /// Records changed: more may be known of their owners' NATs.
     pub(in crate::node) fn on_records(&mut self, now: Instant) {
-        let view = self.room.view();
-        let measured = view.entries.iter().map(|entry| &entry.record).filter(|record| is_measured(&record.facts.nat));
-        let new: Vec<NodeId> =
-            measured.map(MemberRecord::id).filter(|id| !self.punching.measured.whose.contains(id)).collect();
-        let own = self.id();
-        self.punching.measured.whose.retain(|id| *id == own || view.contains(*id));
-        for peer in new.into_iter().filter(|id| *id != own) {
-            self.punching.measured.whose.insert(peer);
-            self.on_changed(now, peer);
+        for peer in self.punching.pairs.keys().copied().collect::<Vec<_>>() {
+            let Some(nat) = self.room.view().record(peer).map(|record| record.facts.nat) else { continue };
+            let Some(mut pair) = self.punching.pairs.remove(&peer) else { continue };
+            if pair.recorded != nat {
+                (pair.recorded, pair.theirs) = (nat, nat);
+                self.reconsider(now, peer, &mut pair, false);
+            }
+            self.punching.pairs.insert(peer, pair);
+        }
+        self.tick_punching(now);
+    }
+
+    /// A member says what its NAT does, before its record does.
+    pub(in crate::node) fn on_changed(&mut self, now: Instant, from: NodeId, nat: Fingerprint) {
+        let Some(mut pair) = self.punching.pairs.remove(&from) else { return };
+        pair.theirs = nat;
+        self.reconsider(now, from, &mut pair, true);
+        self.punching.pairs.insert(from, pair);
+        self.tick_punching(now);
+    }
+
+    /// The other end's offer says what its NAT does. The punch plans by it, but for what it was not to begin by what was known before.
+    pub(super) fn on_their_nat(&mut self, now: Instant, peer: NodeId, pair: &mut Pair) {
+        if pair.initiator && pair.held_back {
+            self.reconsider(now, peer, pair, false);
+        } else {
+            pair.stages = Some(self.prospects(now, pair));
         }
     }
 
-    /// More is known of a member's NAT.
-    pub(in crate::node) fn on_changed(&mut self, now: Instant, from: NodeId) {
-        if let Some(pair) = self.punching.pairs.get_mut(&from).filter(|pair| pair.initiator) {
-            pair.hurry(now);
-            self.tick_punching(now);
+    /// Whether what is known by now makes something else of a pair. `anyway`: what failed is tried again even if it does not.
+    fn reconsider(&mut self, now: Instant, peer: NodeId, pair: &mut Pair, anyway: bool) {
+        if matches!(pair.state, State::Direct | State::Proving(_)) {
+            return;
         }
+        let stages = self.prospects(now, pair);
+        let differs = pair.stages.as_ref().is_some_and(|before| *before != stages);
+        if !differs && !anyway {
+            return;
+        }
+        match &pair.state {
+            // The one that begins has to know, too.
+            _ if !pair.initiator => {
+                pair.stages = Some(stages);
+                let nat = *self.nat.fingerprint();
+                self.say_path(now, peer, PathMessage::Changed(nat));
+            }
+            State::Punching(punch) if differs && !punch.is_promising() => {
+                self.give_up_punch(now, peer, pair);
+                pair.state = State::Resting(now);
+            }
+            _ => pair.hurry(now),
+        }
+    }
+
+    /// What a punch of this pair would try, by what is known now.
+    pub(super) fn prospects(&self, now: Instant, pair: &Pair) -> Vec<Stage> {
+        let circumstances = Circumstances {
+            initiator: pair.initiator,
+            our_sockets: MAX_SOCKETS,
+            their_sockets: MAX_SOCKETS,
+            same_public_ip: false,
+        };
+        let mut stages = plan(self.nat.fingerprint(), &pair.theirs, &circumstances).stages;
+        if self.is_measuring(now, self.nat.fingerprint(), &pair.theirs) {
+            stages.retain(|stage| !GUESSES.contains(&stage.kind()));
+        }
+        stages
     }
 
     /// What earlier punches say; and no guessing while it is being measured what there is to guess.
     pub(super) fn advice(&mut self, now: Instant, ours: &Fingerprint, theirs: &Fingerprint) -> Advice {
         let mut advice = self.punching.experience.advice(ours, theirs);
-        let early = now.saturating_since(self.punching.measured.began) < MEASURING;
-        if early && !(is_measured(ours) && is_measured(theirs)) {
-            advice.skip.extend([StageKind::Predict, StageKind::Spray, StageKind::Product]);
+        if self.is_measuring(now, ours, theirs) {
+            advice.skip.extend(GUESSES);
         }
         advice
     }
+
+    /// Whether more is about to be known of one of two NATs.
+    pub(super) fn is_measuring(&self, now: Instant, ours: &Fingerprint, theirs: &Fingerprint) -> bool {
+        now.saturating_since(self.punching.began) < MEASURING && !(is_measured(ours) && is_measured(theirs))
+    }
 }
 
-/// Whether it is known of a NAT what there is to guess: nothing, or from which ports it chooses. What it filters takes seconds more, and
+/// Whether it is known of a NAT what there is to guess: nothing, or from which ports it chooses. What it filters may take longer, and
 /// decides little.
 fn is_measured(nat: &Fingerprint) -> bool {
     nat.kind().is_some_and(|kind| kind != Kind::Hard || nat.ports.is_some())

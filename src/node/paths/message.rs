@@ -1,6 +1,7 @@
 //! What nodes say to each other about the ways between them.
 
 use crate::node::identity::NodeId;
+use crate::stun::fingerprint::Fingerprint;
 use crate::stun::punch::Offer;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -61,8 +62,8 @@ pub enum PathMessage {
     },
     /// To the other end of a link that goes through a relay: where and how I can be reached, for a direct path.
     Offer(Box<Offer>),
-    /// To the one that begins: more is known of my NAT than before.
-    Changed,
+    /// To the one that begins: this is known of my NAT by now, and something else may be tried.
+    Changed(Fingerprint),
 }
 
 /// Why a relay does not pass on.

@@ -10,8 +10,9 @@
 //! ```
 
 use crate::mrt::ConnectionHandle;
+use crate::stun::fingerprint::Fingerprint;
 use crate::stun::punch::Punch;
-use crate::stun::punch::plan::StageKind;
+use crate::stun::punch::plan::{Stage, StageKind};
 use crate::time::{Duration, Instant};
 
 /// The first rest after a failure. It doubles.
@@ -56,10 +57,22 @@ pub(super) struct Pair {
     pub(super) stage: Option<StageKind>,
     /// Whether more became known of a NAT since the present punch began.
     pub(super) again: bool,
+    /// What the other end's NAT does, as was heard last, and as its record says.
+    pub(super) theirs: Fingerprint,
+    pub(super) recorded: Fingerprint,
+    /// What the present or last punch tries, by what was known when it began.
+    pub(super) stages: Option<Vec<Stage>>,
+    /// It does not guess at ports, because too little was known.
+    pub(super) held_back: bool,
 }
 
 impl Pair {
-    pub(super) const fn new(now: Instant, connection: ConnectionHandle, initiator: bool) -> Self {
+    pub(super) const fn new(
+        now: Instant,
+        connection: ConnectionHandle,
+        initiator: bool,
+        recorded: Fingerprint,
+    ) -> Self {
         Self {
             number: 0,
             connection,
@@ -70,6 +83,10 @@ impl Pair {
             why: None,
             stage: None,
             again: false,
+            theirs: recorded,
+            recorded,
+            stages: None,
+            held_back: false,
         }
     }
 
@@ -136,7 +153,7 @@ mod tests {
     #[test]
     fn rests_grow_from_half_a_minute_to_half_an_hour_and_a_success_forgets_them() {
         let now = Instant::ZERO;
-        let mut pair = Pair::new(now, ConnectionHandle(1), true);
+        let mut pair = Pair::new(now, ConnectionHandle(1), true, Fingerprint::default());
         let mut rests = Vec::new();
         for _ in 0..40 {
             pair.move_to_rest(now, "nothing came".to_owned());
@@ -152,7 +169,7 @@ mod tests {
     #[test]
     fn what_becomes_known_in_the_meantime_is_tried_at_once() {
         let now = Instant::ZERO;
-        let mut pair = Pair::new(now, ConnectionHandle(1), true);
+        let mut pair = Pair::new(now, ConnectionHandle(1), true, Fingerprint::default());
         pair.move_to_rest(now, String::new());
         pair.hurry(now);
         assert_eq!(pair.due(), Some(now));

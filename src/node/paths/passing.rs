@@ -69,6 +69,11 @@ pub(super) fn is_welcoming(nat: &Fingerprint) -> bool {
     nat.mapping == Some(Mapping::Independent) && nat.filtering.is_some_and(|filter| filter <= Filtering::ByAddress)
 }
 
+/// The same, taking a filter that is not known yet for a loose one: a call that does not get through costs little.
+pub(super) fn may_be_welcoming(nat: &Fingerprint) -> bool {
+    nat.mapping == Some(Mapping::Independent) && nat.filtering != Some(Filtering::ByAddressAndPort)
+}
+
 impl Node {
     /// Who could pass on to a member: the supernode first, which is linked to everyone, then others that we reach directly.
     pub(in crate::node) fn relays_to(&self, to: Option<NodeId>) -> Relays {
@@ -85,7 +90,7 @@ impl Node {
         let turn = match theirs.filtering {
             Some(Filtering::Independent) => Turn::Last,
             // It opens its NAT for us as soon as it hears that we are there.
-            _ if is_easy(ours) && is_easy(&theirs) || is_welcoming(&theirs) => Turn::Together,
+            _ if is_easy(ours) && is_easy(&theirs) || may_be_welcoming(&theirs) => Turn::Together,
             // We open ours, and it calls.
             _ if is_welcoming(ours) => Turn::Wait,
             _ => Turn::First,
@@ -171,7 +176,7 @@ impl Node {
             PathMessage::Probe { to, token, by } => self.on_probe(now, from, to, token, by),
             PathMessage::Probed { token, sent } => self.on_probed(now, token, sent),
             PathMessage::Offer(ref offer) => self.on_offer(now, from, Offer::clone(offer)),
-            PathMessage::Changed => self.on_changed(now, from),
+            PathMessage::Changed(nat) => self.on_changed(now, from, nat),
         }
     }
 

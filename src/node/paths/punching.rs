@@ -1,7 +1,7 @@
 //! Direct paths for links that go through others: offers, punches, and what MRT makes of the ways that they find.
 
 use super::kept::Kept;
-use super::measured::Measured;
+use super::measured::STILL_MEASURING;
 use super::message::PathMessage;
 use super::pair::{Pair, State};
 use super::sockets::Owner;
@@ -34,7 +34,8 @@ pub(in crate::node) struct Punching {
     /// Punches so far: each has a number.
     pub(super) punches: u64,
     pub(super) kept: Kept,
-    pub(super) measured: Measured,
+    /// Since when: NATs are measured at the beginning.
+    pub(super) began: Instant,
     /// Members that our NAT was opened for, and which of their records it was.
     pub(super) opened: BTreeMap<NodeId, u64>,
     /// Probes that are to leave.
@@ -51,7 +52,7 @@ impl Punching {
             experience: Experience::default(),
             punches: 0,
             kept: Kept::default(),
-            measured: Measured::new(now),
+            began: now,
             opened: BTreeMap::new(),
             outgoing: VecDeque::new(),
             seed,
@@ -115,7 +116,8 @@ impl Node {
         let known = self.punching.pairs.get(&peer).is_some_and(|pair| pair.connection == link.connection);
         if !known {
             self.end_pair(now, peer);
-            self.punching.pairs.insert(peer, Pair::new(now, link.connection, link.initiator));
+            let pair = Pair::new(now, link.connection, link.initiator, self.nat_of(peer));
+            self.punching.pairs.insert(peer, pair);
         } else if let Some(pair) = self.punching.pairs.get_mut(&peer)
             && matches!(pair.state, State::Direct)
         {
@@ -132,7 +134,7 @@ impl Node {
     }
 
     /// Ends a punch that is at work, and gives its sockets back.
-    fn give_up_punch(&mut self, now: Instant, peer: NodeId, pair: &mut Pair) {
+    pub(super) fn give_up_punch(&mut self, now: Instant, peer: NodeId, pair: &mut Pair) {
         if let Some(punch) = pair.punch() {
             punch.abort(now);
             self.settle_pair(now, peer, pair);
@@ -190,6 +192,7 @@ impl Node {
             return;
         }
         let Some(mut pair) = self.punching.pairs.remove(&from) else { return };
+        pair.theirs = offer.fingerprint;
         // The one that begins does so anew: what was left of the last time is over here, too.
         if !pair.initiator && offer.round <= 1 && !matches!(pair.state, State::Direct) {
             self.give_up_punch(now, from, &mut pair);
@@ -198,6 +201,7 @@ impl Node {
         if let Some(punch) = pair.punch() {
             punch.handle_offer(now, offer);
         }
+        self.on_their_nat(now, from, &mut pair);
         self.settle_pair(now, from, &mut pair);
         self.punching.pairs.insert(from, pair);
     }
@@ -294,13 +298,15 @@ impl Node {
 
     /// Notes which stages failed and which one worked, and moves on. The end that did not begin goes on answering for a while.
     fn learn(&mut self, now: Instant, peer: NodeId, pair: &mut Pair, why: Option<String>) {
-        let (ours, theirs) = (*self.nat.fingerprint(), self.nat_of(peer));
+        let (ours, theirs) = (*self.nat.fingerprint(), pair.theirs);
         let tried = pair.punch().map(|punch| punch.tried().to_vec()).unwrap_or_default();
         for stage in tried {
             self.punching.experience.note(&ours, &theirs, stage, pair.stage == Some(stage));
         }
         match why {
             Some(why) => {
+                let is_early = self.is_measuring(now, &ours, &theirs);
+                let why = if is_early { STILL_MEASURING.to_owned() } else { why };
                 pair.stage = None;
                 pair.move_to_rest(now, why);
                 self.paths.forget(peer);

@@ -22,6 +22,9 @@ impl Patience {
     /// a measured one.
     pub const SHORT: Self = Self { rto: None, requests: 4, last: 4 };
 
+    /// Where silence is the likely answer, of a server that has just answered another question: three packets, a second at the least RTO.
+    pub const SILENCE: Self = Self { rto: None, requests: 3, last: 2 };
+
     /// How long to wait after sending for the `sent`-th time.
     pub(super) fn interval(self, rto: Duration, sent: u32) -> Duration {
         if self.is_last(sent) {

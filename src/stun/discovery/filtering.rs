@@ -215,7 +215,7 @@ impl Trial {
         match way {
             Way::Change { server, change, from } => {
                 let question =
-                    Question { change, also_from: Some(from), ..Question::new(socket, server, Patience::SHORT) };
+                    Question { change, also_from: Some(from), ..Question::new(socket, server, Patience::SILENCE) };
                 match bench.ask(now, question) {
                     Some(question) => self.state = State::ExpectChanged { from, socket, question },
                     None => self.end(bench, None),

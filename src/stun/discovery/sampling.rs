@@ -15,14 +15,14 @@ use std::net::SocketAddr;
 /// Sockets, and so samples in order.
 const SOCKETS: u32 = 16;
 
-/// The time from one socket to the next: in all less than a second, and longer than what jitter usually is.
-const SPACING: Duration = Duration::from_millis(60);
+/// The time from one socket to the next: longer than what jitter usually is, and in all less than people wait for.
+const SPACING: Duration = Duration::from_millis(40);
 
 /// Further destinations, at most: 48 samples more.
 const MAX_FURTHER: usize = 3;
 
-/// The time from one further question to the next.
-const FURTHER_SPACING: Duration = Duration::from_millis(10);
+/// The time from one further question to the next: their order means nothing.
+const FURTHER_SPACING: Duration = Duration::from_millis(5);
 
 /// A sample that is lost is one less: little patience.
 const PATIENCE: Patience = Patience { rto: None, requests: 3, last: 3 };

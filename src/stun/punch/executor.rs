@@ -518,6 +518,12 @@ impl Punch {
         self.plan.as_ref()
     }
 
+    /// Whether it should be left alone: the other end was heard, or ports are being guessed at, which was paid for.
+    pub fn is_promising(&self) -> bool {
+        let guesses = matches!(self.tried.last(), Some(StageKind::Spray | StageKind::Product));
+        self.choice.is_some() || guesses || self.beacons.iter().any(|beacon| beacon.heard)
+    }
+
     /// Nothing will come of it any more: it can be dropped. An open one still answers for some seconds, in case the other end missed that.
     pub const fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)

@@ -30,9 +30,20 @@ fn longest_pause(town: &mut Town, reader: usize, patience: Duration, condition: 
 
 /// It begins by way of the supernode, since nothing else is known; moves to the direct path as soon as that is found; goes back when it is
 /// cut; and on to the next direct path when there is one again. The reader sees bytes come all the time.
+///
+/// What the cut costs is a probe timeout, on a line whose queue (250 ms) the download itself keeps full, and the queue once more for what
+/// is sent again: well below a second most times. Of three such cuts one may fall together with a loss.
 #[test]
 fn a_download_moves_between_relay_and_direct_path_without_a_stall() {
-    let (mut town, nats) = gather(1, &[&[Behaviour::port_restricted()], &[Behaviour::symmetric()]]);
+    let mut cuts: Vec<Duration> = (1..=3).map(shift).collect();
+    cuts.sort();
+    assert!(cuts[1] <= SECOND && cuts[2] <= 2 * SECOND, "to the relay: {cuts:?}");
+}
+
+/// The story, with these dice. Returned is the pause when the direct path was cut; the other two are no pauses at all.
+fn shift(seed: u64) -> Duration {
+    const CALM: Duration = Duration::from_millis(300);
+    let (mut town, nats) = gather(seed, &[&[Behaviour::port_restricted()], &[Behaviour::symmetric()]]);
     let [one, other] = [nats[0].unwrap(), nats[1].unwrap()];
     // What is known of the NATs would lead to a direct path within seconds; the download is to begin before.
     town.network.cut(one, other);
@@ -43,23 +54,22 @@ fn a_download_moves_between_relay_and_direct_path_without_a_stall() {
     let begun = |town: &Town| town.progress(2) > 1 << 20;
     longest_pause(&mut town, 2, MINUTE, begun);
     town.network.heal(one, other);
-    let calm = Duration::from_millis(1200);
     let pause = longest_pause(&mut town, 2, MINUTE, |town| town.are_direct(1, 2));
-    assert!(pause <= calm, "to the direct path: {pause:?}\n{}\n{}", town.story(1), town.story(2));
+    assert!(pause <= CALM, "to the direct path: {pause:?}\n{}\n{}", town.story(1), town.story(2));
     let settled = town.network.now() + SECOND;
     longest_pause(&mut town, 2, MINUTE, |town| town.network.now() >= settled);
     town.network.cut(one, other);
     let relayed =
         |town: &Town| [(1, 2), (2, 1)].iter().all(|(a, b)| matches!(town.path(*a, *b), Some((_, Path::Relayed, _))));
-    let pause = longest_pause(&mut town, 2, MINUTE, relayed);
-    assert!(pause <= calm, "to the relay: {pause:?}");
+    let cut = longest_pause(&mut town, 2, MINUTE, relayed);
     assert!(!town.has_saved(2, "film"));
     town.network.heal(one, other);
     let pause = longest_pause(&mut town, 2, 2 * MINUTE, |town| town.are_direct(1, 2));
-    assert!(pause <= calm, "to the direct path again: {pause:?}");
+    assert!(pause <= CALM, "to the direct path again: {pause:?}");
     assert!(!town.has_saved(2, "film"), "the scene took longer than the file");
     longest_pause(&mut town, 2, 3 * MINUTE, |town| town.has_saved(2, "film"));
     is_whole(&town, 1, 2, "film");
     talk(&mut town, 1, 2, SECOND);
     was_quiet(&town, 3);
+    cut
 }
