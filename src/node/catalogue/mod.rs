@@ -17,14 +17,21 @@
 //! again, so that nobody can bring it back. A program that starts again begins with an empty shelf and a later `start`, which
 //! outdates whatever its predecessor offered.
 //!
-//! Reading order: [`Catalogue`], [`offer`], `shelf`, `index`, `sync`.
+//! Reading order: [`Catalogue`] (`table`), [`offer`], `shelf` (one owner's), `index` (over all shelves); then its verbs by what they are about:
+//! `own` (what we offer), `listing` (what can be downloaded), `exchange` (what catalogues say to each other) with `sync` (what each peer is
+//! still to be told).
 
 pub mod offer;
 
+mod exchange;
 mod index;
+mod listing;
+mod own;
 mod shelf;
 mod sync;
 mod table;
 
+pub use exchange::CatalogueMessage;
+pub use listing::Listing;
 pub use offer::{Digest, Offer};
-pub use table::{Catalogue, CatalogueMessage, CatalogueOutput, Listing};
+pub use table::{Catalogue, CatalogueOutput};

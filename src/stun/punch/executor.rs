@@ -15,169 +15,42 @@
 //! **The clash of Linux NATs.** A packet that comes before ours has left becomes an entry of conntrack, our mapping then moves to another port,
 //! and both ends stay deaf to each other. Both therefore begin at the same time; and when nothing came though it should have, the next
 //! round is from a port that nobody ever sent to.
+//!
+//! Its parts: `api` (what it is begun with, and says), `offers` (what both ends tell each other), `rounds` (how one is prepared, begun and
+//! ended), `beacons` and `series` (what is sent in it: to single addresses, and by guessing), `sockets`, `transmit`, `hear` (what arrives),
+//! `choice` (which way is taken, and the end).
 
 use crate::machine::{SocketId, SocketReport, SocketRequest};
-use crate::stun::candidate::{Candidate, Context, Interface};
-use crate::stun::fingerprint::Fingerprint;
-use crate::stun::punch::budget::{Budget, Verdict};
-use crate::stun::punch::experience::Advice;
+use crate::stun::punch::budget::Budget;
 use crate::stun::punch::ledger::{Ledger, Way};
-use crate::stun::punch::offer::{Latest, Offer};
-use crate::stun::punch::packet::{self, Kind, Packet, PairId, Sealer};
-use crate::stun::punch::plan::{Circumstances, End, MAX_PROBES, MAX_SOCKETS, Plan, Reason, Stage, StageKind, plan};
+use crate::stun::punch::offer::Offer;
+use crate::stun::punch::packet::{self, Kind, PairId, Sealer};
+use crate::stun::punch::plan::{End, Plan, Reason, StageKind};
 use crate::stun::punch::stages::Running;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
+mod api;
+mod beacons;
+mod choice;
 mod hear;
+mod offers;
 mod rounds;
+mod series;
+mod sockets;
+mod transmit;
 
-/// Socket ids that each punch needs for itself.
-pub const SOCKETS_PER_PUNCH: u32 = 2048;
+pub use api::{Config, Counters, Event, Ours};
+pub use sockets::SOCKETS_PER_PUNCH;
 
-/// How long the initiator waits for an answer to its offer: the other end may have to ask a slow server first.
-const ANSWER_TIME: Duration = Duration::from_secs(10);
-
-/// How long a socket and its outside port are waited for before a round begins without.
-const PREPARING_TIME: Duration = Duration::from_secs(1);
-
-/// How long the end that did not choose still answers.
-const LINGER: Duration = Duration::from_secs(6);
+use beacons::Beacon;
+use choice::Choice;
+use sockets::Own;
 
 /// Rounds of one punch, whatever the other end says.
 const MAX_ROUNDS: u16 = 20;
-
-/// Answers that wait to be sent.
-const MAX_ANSWERS: usize = 64;
-
-/// Probes to single addresses that wait for their time: all candidates, and ways that were heard from.
-const MAX_BEACONS: usize = 256;
-
-/// Packets beyond [`MAX_PROBES`] that a punch may spend on answering and choosing.
-const MAX_PACKETS: u32 = MAX_PROBES as u32 + 200;
-
-/// What is known of this end. The owner asks its interfaces, port mappings and servers.
-#[derive(Clone, Debug, Default)]
-pub struct Ours {
-    /// What is known of our NAT.
-    pub fingerprint: Fingerprint,
-    /// Where we may be reached, on the sockets below.
-    pub candidates: Vec<Candidate>,
-    /// Our addresses as the world sees them.
-    pub public: Vec<IpAddr>,
-    /// Open sockets that candidates belong to, with their own addresses: the main one, and perhaps one of the other family.
-    pub sockets: Vec<(SocketId, SocketAddr)>,
-    /// Our own addresses, and who is near them.
-    pub interfaces: Vec<Interface>,
-}
-
-/// What a punch is begun with.
-#[derive(Clone)]
-pub struct Config {
-    /// Whether we begin. Exactly one of the two ends does.
-    pub initiator: bool,
-    /// What is unique to the sealed channel between the two, the same at both ends.
-    pub binding: [u8; 32],
-    /// Random bytes, never used before.
-    pub seed: [u8; 32],
-    /// What is known of this end.
-    pub ours: Ours,
-    /// Addresses from which somebody we trust in this has heard the other end: ports are tried only there.
-    pub proven_ips: Vec<IpAddr>,
-    /// The other end runs on this machine.
-    pub same_machine: bool,
-    /// The round trip through the channel that carries offers.
-    pub relay_rtt: Duration,
-    /// The first of [`SOCKETS_PER_PUNCH`] ids that nobody else uses.
-    pub first_socket: SocketId,
-    /// What earlier punches of such pairs say; only the initiator's counts.
-    pub advice: Advice,
-}
-
-/// What happened, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// To be carried to the other end's `handle_offer`, through the sealed channel.
-    Offer(Box<Offer>),
-    /// Ask a STUN server from this socket, and say what it sees by `handle_mapped`. At once: a NAT that counts goes on counting.
-    WantPort {
-        /// From which socket. It is open.
-        socket: SocketId,
-    },
-    /// There is a way, and the other end reports the same one. All other sockets of this punch are closed; this one is the owner's.
-    Open {
-        /// From which socket.
-        socket: SocketId,
-        /// To where.
-        remote: SocketAddr,
-        /// A round trip on it.
-        rtt: Duration,
-        /// Packets that this end spent.
-        probes: u32,
-        /// What it was that worked.
-        stage: StageKind,
-    },
-    /// There is none: the relay goes on.
-    Failed {
-        /// Why, for people.
-        reason: Reason,
-        /// Packets that this end spent.
-        probes: u32,
-    },
-}
-
-/// What was thrown away, in packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Looked like ours, with a wrong tag.
-    pub forged: u64,
-    /// Of another pair, or no punch packet.
-    pub foreign: u64,
-    /// Heard more often than it is answered.
-    pub repeated: u64,
-    /// Echoes something that was never sent there.
-    pub unasked: u64,
-    /// Probes that were not sent because their address had all it gets.
-    pub withheld: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Idle,
-    Preparing { socket: Option<SocketId>, until: Instant },
-    Offered { until: Instant },
-    Waiting { until: Instant },
-    Trying { until: Instant, at_most: Instant },
-    Open { way: Way, until: Instant },
-    Over,
-}
-
-/// A probe to one address, at its time.
-#[derive(Clone, Copy, Debug)]
-struct Beacon {
-    due: Instant,
-    way: Way,
-    /// Something was heard from there, so that it goes out even during a pause.
-    heard: bool,
-}
-
-/// The initiator's choice, on its way to the other end.
-#[derive(Clone, Copy, Debug)]
-struct Choice {
-    way: Way,
-    next: Instant,
-    tries: u32,
-}
-
-/// A socket of our own.
-#[derive(Clone, Copy, Debug)]
-struct Own {
-    local: Option<SocketAddr>,
-    /// It is for the series of this round.
-    series: bool,
-}
 
 /// One end of one pair. See the module.
 pub struct Punch {
@@ -221,20 +94,16 @@ pub struct Punch {
     handed_over: bool,
 }
 
-/// Its secrets stay out of logs.
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { initiator, ours, proven_ips, same_machine, relay_rtt, first_socket, advice, .. } = self;
-        f.debug_struct("Config")
-            .field("initiator", initiator)
-            .field("ours", ours)
-            .field("proven_ips", proven_ips)
-            .field("same_machine", same_machine)
-            .field("relay_rtt", relay_rtt)
-            .field("first_socket", first_socket)
-            .field("advice", advice)
-            .finish_non_exhaustive()
-    }
+/// What is awaited. See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Preparing { socket: Option<SocketId>, until: Instant },
+    Offered { until: Instant },
+    Waiting { until: Instant },
+    Trying { until: Instant, at_most: Instant },
+    Open { way: Way, until: Instant },
+    Over,
 }
 
 /// Where it stands; its secrets stay out of logs.
@@ -372,71 +241,6 @@ impl Punch {
         }
     }
 
-    /// What to send next: from which socket, where to, what.
-    pub fn poll_transmit(&mut self, now: Instant, budget: &mut Budget) -> Option<(SocketId, SocketAddr, Vec<u8>)> {
-        while let Some((way, kind, echo)) = self.answers.pop_front() {
-            let ip = way.remote.ip();
-            if self.spent < MAX_PACKETS && budget.answer(now, ip, packet::LEN, self.proven.contains(&ip)) {
-                if let Some(transmit) = self.send(now, way, kind, echo) {
-                    return Some(transmit);
-                }
-            } else {
-                self.counters.withheld += 1;
-            }
-        }
-        if self.blocked.is_some_and(|until| now < until) {
-            return None;
-        }
-        self.blocked = None;
-        while let Some(way) = self.next_beacon(now) {
-            match self.ask(now, budget, way) {
-                Verdict::Go => {
-                    self.take_beacon(now);
-                    return self.send(now, way, Kind::Probe, 0);
-                }
-                Verdict::Never => self.take_beacon(now),
-                Verdict::Wait(until) => {
-                    self.blocked = Some(until);
-                    return None;
-                }
-            }
-        }
-        while let Some(way) = self.next_guess(now) {
-            match self.ask(now, budget, way) {
-                Verdict::Go => {
-                    self.take_guess(now);
-                    return self.send(now, way, Kind::Probe, 0);
-                }
-                Verdict::Never => self.take_guess(now),
-                Verdict::Wait(until) => {
-                    self.blocked = Some(until);
-                    return None;
-                }
-            }
-        }
-        None
-    }
-
-    /// What to do with sockets next.
-    pub fn poll_socket(&mut self, now: Instant, budget: &mut Budget) -> Option<SocketRequest> {
-        if core::mem::take(&mut self.handed_over) {
-            budget.close_socket();
-        }
-        while let Some(request) = self.requests.pop_front() {
-            match request {
-                SocketRequest::Open { socket, .. } if !budget.open_socket() => {
-                    self.on_no_socket(now, socket);
-                }
-                SocketRequest::Open { .. } => return Some(request),
-                SocketRequest::Close(_) => {
-                    budget.close_socket();
-                    return Some(request);
-                }
-            }
-        }
-        None
-    }
-
     /// When to call [`handle_timeout`](Self::handle_timeout) and to poll again. `None` at the end: see [`is_over`](Self::is_over).
     pub fn poll_timeout(&self) -> Option<Instant> {
         let phase = match self.phase {
@@ -529,76 +333,8 @@ impl Punch {
         matches!(self.phase, Phase::Over)
     }
 
-    /// Both halves of the secret are there, and both fingerprints.
-    fn meet(&mut self, offer: &Offer) {
-        let (first, second) =
-            if self.config.initiator { (self.secret, offer.secret) } else { (offer.secret, self.secret) };
-        self.sealer = Some(Sealer::new(&self.config.binding, &first, &second));
-        let ours = &self.config.ours;
-        let circumstances = Circumstances {
-            initiator: self.config.initiator,
-            our_sockets: MAX_SOCKETS,
-            their_sockets: offer.sockets,
-            same_public_ip: offer.public.iter().any(|ip| ip.is_ipv4() && ours.public.contains(ip)),
-        };
-        let plan = plan(&ours.fingerprint, &offer.fingerprint, &circumstances);
-        let Advice { first, skip } = &self.config.advice;
-        let indexed = || (1_u8..).zip(plan.stages.iter().skip(1).map(Stage::kind));
-        let preferred = indexed().filter(|(_, kind)| Some(*kind) == *first);
-        let others = indexed().filter(|(_, kind)| Some(*kind) != *first && !skip.contains(kind));
-        self.order = preferred.chain(others).map(|(at, _)| at).collect();
-        self.plan = Some(plan);
-    }
-
-    fn sanitised(&self, offer: Offer) -> Offer {
-        let ours = &self.config.ours;
-        let same_public_ip =
-            offer.public.iter().take(64).any(|ip| self.proven.contains(ip) && ours.public.contains(ip));
-        let context = Context { interfaces: &ours.interfaces, same_public_ip, same_machine: self.config.same_machine };
-        offer.sanitised(&context)
-    }
-
-    fn offer(&self, now: Instant) -> Offer {
-        let ours = &self.config.ours;
-        let latest = self.counted.map(|(port, seen, _)| Latest {
-            port,
-            age_ms: u32::try_from(now.saturating_since(seen).as_millis()).unwrap_or(u32::MAX),
-            others_per_second: self.others_per_second,
-        });
-        Offer {
-            round: self.round,
-            stage: self.stage,
-            secret: self.secret,
-            fingerprint: ours.fingerprint,
-            candidates: self.candidates(),
-            public: ours.public.clone(),
-            latest,
-            sockets: MAX_SOCKETS,
-        }
-    }
-
     const fn end(&self) -> End {
         if self.config.initiator { End::Initiator } else { End::Responder }
-    }
-
-    fn ask(&mut self, now: Instant, budget: &mut Budget, way: Way) -> Verdict {
-        if self.spent >= MAX_PROBES.into() {
-            return Verdict::Never;
-        }
-        let ip = way.remote.ip();
-        let verdict = budget.probe(now, ip, packet::LEN, self.proven.contains(&ip));
-        self.counters.withheld += u64::from(verdict == Verdict::Never);
-        verdict
-    }
-
-    fn send(&mut self, now: Instant, way: Way, kind: Kind, echo: u64) -> Option<(SocketId, SocketAddr, Vec<u8>)> {
-        let nonce = self.ledger.next_nonce()?;
-        let packet = Packet { kind, from_initiator: self.config.initiator, round: self.round, nonce, echo };
-        let bytes = self.sealer.as_ref()?.seal(&packet).to_vec();
-        self.ledger.on_sent(now, way);
-        self.spent += 1;
-        tracing::trace!(socket = way.socket.0, to = %way.remote, %packet, "sent");
-        Some((way.socket, way.remote, bytes))
     }
 
     /// A number that nobody can guess.

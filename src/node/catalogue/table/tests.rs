@@ -1,7 +1,12 @@
 //! Stories of catalogues that talk to each other without a network.
 
 use super::*;
+use crate::node::catalogue::CatalogueMessage;
+use crate::node::catalogue::offer::{MAX_OFFERS, OfferFacts};
+use crate::node::disk::{DiskReply, OfferNumber};
+use crate::node::files::FileHash;
 use crate::time::Duration;
+use std::path::PathBuf;
 
 /// Some members of one room, everybody linked to everybody, nothing lost unless said.
 struct Room {
@@ -64,7 +69,7 @@ impl Room {
     }
 
     fn offer(&mut self, owner: usize, name: &str, hash: u8) {
-        let number = OfferNumber(self.catalogues[owner].next_offer);
+        let number = OfferNumber(self.catalogues[owner].mine.next);
         self.catalogues[owner].offer(PathBuf::from(name)).unwrap();
         self.catalogues[owner].handle_disk(DiskReply::Found { offer: number, name: name.into(), size: 10 });
         self.catalogues[owner].handle_disk(DiskReply::Hashed { offer: number, hash: FileHash([hash; 32]) });
@@ -280,7 +285,7 @@ fn a_known_hash_with_a_wrong_size_is_something_else() {
     let mut room = Room::new(4, 0);
     room.offer(1, "film", 7);
     room.offer(2, "film", 7);
-    let number = OfferNumber(room.catalogues[3].next_offer);
+    let number = OfferNumber(room.catalogues[3].mine.next);
     room.catalogues[3].offer(PathBuf::from("film")).unwrap();
     room.catalogues[3].handle_disk(DiskReply::Found { offer: number, name: "film".into(), size: 11 });
     room.catalogues[3].handle_disk(DiskReply::Hashed { offer: number, hash: FileHash([7; 32]) });

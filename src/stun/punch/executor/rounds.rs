@@ -1,24 +1,20 @@
-//! How a round is prepared, begun and ended, and what is sent in it.
+//! How a round is prepared, begun and ended.
 
-use super::{ANSWER_TIME, Beacon, Event, MAX_BEACONS, Own, PREPARING_TIME, Phase, Punch, SOCKETS_PER_PUNCH};
-use crate::machine::{SocketId, SocketRequest};
-use crate::stun::candidate::{Candidate, CandidateKind, MAX_CANDIDATES, is_global};
+use super::beacons::{BEACONS, FEW_BEACONS, FRESH_BEACONS, last_beacon};
+use super::{Event, Phase, Punch};
+use crate::machine::SocketId;
 use crate::stun::fingerprint::{Mapping, Ports};
 use crate::stun::punch::budget::Budget;
 use crate::stun::punch::guess::steps_between;
-use crate::stun::punch::ledger::Way;
-use crate::stun::punch::plan::{Aim, End, Reason, SLACK, Share, Stage, StageKind};
-use crate::stun::punch::stages::{Guess, Running, Series};
+use crate::stun::punch::plan::{Aim, End, Reason, Stage, StageKind};
 use crate::time::{Duration, Instant};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-/// When a candidate is probed, in milliseconds from the beginning of a stage. Three such stages stay below what an address gets
-/// that did not ask.
-const BEACONS: [u64; 6] = [0, 40, 120, 280, 550, 950];
+/// How long the initiator waits for an answer to its offer: the other end may have to ask a slow server first.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// How many of them there are where by what is known a simultaneous open alone will not do, and from a fresh port.
-const FEW_BEACONS: usize = 3;
-const FRESH_BEACONS: usize = 4;
+/// How long a socket and its outside port are waited for before a round begins without.
+const PREPARING_TIME: Duration = Duration::from_secs(1);
 
 /// Which part of the round trip our offer takes to the initiator, in tenths: as much as the initiator's did, first; then, round by round
 /// from fresh ports, much less and much more.
@@ -33,11 +29,8 @@ const STRETCH: Duration = Duration::from_secs(10);
 /// How long the responder waits for the next round after the end of one, before it takes the punch for over.
 const NEXT_ROUND: Duration = Duration::from_secs(8);
 
-/// Probes of a prediction, without and with what others take in a second.
-const FEWEST_CROSSING: u32 = 32;
-const MOST_CROSSING: u32 = 64;
-
 impl Punch {
+    /// A stage of the plan: the first one before there is a plan.
     pub(super) fn planned(&self, stage: u8) -> Option<Stage> {
         if stage == 0 {
             return Some(Stage::Simultaneous);
@@ -64,36 +57,6 @@ impl Punch {
             }
         } else {
             self.on_prepared(now);
-        }
-    }
-
-    pub(super) fn on_opened(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
-        let Some(own) = self.sockets.get_mut(&socket) else { return };
-        own.local = Some(local);
-        if own.series {
-            if let Some(running) = &mut self.running {
-                running.on_socket(socket);
-            }
-        } else if matches!(self.phase, Phase::Preparing { socket: Some(awaited), .. } if awaited == socket) {
-            self.fresh = Some((socket, None));
-            if self.keeps_first_port() {
-                self.on_no_port(now, Some(socket));
-            } else {
-                self.events.push_back(Event::WantPort { socket });
-            }
-        }
-    }
-
-    pub(super) fn on_no_socket(&mut self, now: Instant, socket: SocketId) {
-        let was_for_series = self.sockets.remove(&socket).is_some_and(|own| own.series);
-        match self.phase {
-            Phase::Preparing { socket: Some(awaited), .. } if awaited == socket => self.on_prepared(now),
-            _ if was_for_series || self.running.is_some() => {
-                if let Some(running) = &mut self.running {
-                    running.on_no_socket();
-                }
-            }
-            _ => {}
         }
     }
 
@@ -128,13 +91,13 @@ impl Punch {
     }
 
     /// A NAT that keeps a port for the first destination and for no other: a server must not be the first.
-    fn keeps_first_port(&self) -> bool {
+    pub(super) fn keeps_first_port(&self) -> bool {
         let fingerprint = &self.config.ours.fingerprint;
         let is_unseen = matches!(fingerprint.mapping, Some(Mapping::ByAddress | Mapping::ByAddressAndPort));
         fingerprint.ports == Some(Ports::Kept) && is_unseen && fingerprint.translated != Some(false)
     }
 
-    fn on_prepared(&mut self, now: Instant) {
+    pub(super) fn on_prepared(&mut self, now: Instant) {
         let offer = self.offer(now);
         self.events.push_back(Event::Offer(Box::new(offer)));
         self.phase = if self.config.initiator {
@@ -178,7 +141,7 @@ impl Punch {
     }
 
     /// Whether the plan hopes for no more than a simultaneous open.
-    fn is_all_there_is(&self) -> bool {
+    pub(super) fn is_all_there_is(&self) -> bool {
         let stages = self.plan.as_ref().map_or(&[][..], |plan| &plan.stages);
         stages.iter().all(|stage| stage.kind() <= StageKind::Fresh)
     }
@@ -202,207 +165,4 @@ impl Punch {
         }
         self.fail(now, self.left_out.unwrap_or(otherwise));
     }
-
-    fn begin_beacons(&mut self, now: Instant, kind: StageKind) {
-        if kind > StageKind::Fresh {
-            return;
-        }
-        let times = BEACONS.iter().take(match kind {
-            StageKind::Fresh => FRESH_BEACONS,
-            _ if self.is_all_there_is() => BEACONS.len(),
-            _ => FEW_BEACONS,
-        });
-        let no_hairpin = self.config.ours.fingerprint.hairpin == Some(false);
-        let candidates = self.theirs.iter().flat_map(|theirs| theirs.candidates.clone());
-        let reached =
-            candidates.filter(|candidate| !(no_hairpin && self.config.ours.public.contains(&candidate.address.ip())));
-        let ways: Vec<Way> = reached
-            .filter_map(|candidate| {
-                let socket = self.base(candidate.address.is_ipv4())?;
-                // Two homes often have the same private addresses: theirs may be our own.
-                let is_us =
-                    self.is_own_ip(candidate.address.ip()) && self.local_port(socket) == Some(candidate.address.port());
-                (!is_us).then_some(Way { socket, remote: candidate.address })
-            })
-            .collect();
-        // Time by time over all candidates, so that the first ones do not wait for the last of others.
-        for after in times {
-            for way in &ways {
-                if self.beacons.len() < MAX_BEACONS {
-                    self.beacons.push(Beacon { due: now + Duration::from_millis(*after), way: *way, heard: false });
-                }
-            }
-        }
-    }
-
-    /// What this end does in a stage beside probing candidates.
-    fn series(&mut self, now: Instant, stage: Stage) -> Option<Running> {
-        let us = self.end();
-        let ip = self.target()?;
-        let last = self.theirs.as_ref().and_then(|theirs| theirs.latest).map(|latest| latest.port);
-        let socket = self.base(true);
-        let seed = self.draw();
-        match stage {
-            Stage::Simultaneous | Stage::Fresh => None,
-            Stage::Predict { initiator, responder } => {
-                let step = if us == End::Initiator { responder } else { initiator };
-                let theirs =
-                    self.theirs.as_ref().and_then(|theirs| theirs.latest).and_then(|latest| latest.others_per_second);
-                let others = [theirs, self.others_per_second].into_iter().flatten().map(u32::from).sum::<u32>();
-                let probes = FEWEST_CROSSING.saturating_add(others).min(MOST_CROSSING);
-                let stretched = us == End::Responder;
-                let series = Series::Cross { socket: socket?, ip, last: last?, step, stretched, probes };
-                Some(Running::new(series, 0, now))
-            }
-            Stage::Spray { holder, sockets, .. } if holder == us => {
-                let target = self.address_of_theirs(ip);
-                // Few sockets are cheap to send from more often.
-                let passes = if sockets < 16 { 4 } else { 2 };
-                let series = Series::Hold { target, probes: u32::from(sockets) * passes };
-                let opened = self.request_sockets(sockets);
-                Some(Running::new(series, opened, now))
-            }
-            Stage::Spray { sockets, probes, aim, .. } => {
-                let guess = Guess::new(aim, last, seed)?;
-                let passes = if matches!(aim, Aim::After { .. }) { 2 } else { 1 };
-                // An unseen end is not expected by anyone: it casts when the held sockets have opened their NAT.
-                let fingerprint = &self.config.ours.fingerprint;
-                let is_seen =
-                    fingerprint.mapping == Some(Mapping::Independent) || fingerprint.translated == Some(false);
-                let head_start = Duration::from_micros(2_500) * u32::from(sockets) + Duration::from_millis(100);
-                let begins = if is_seen { now } else { now + head_start };
-                let series = Series::Cast { socket: socket?, ip, guess, probes: probes.max(1).into(), passes };
-                Some(Running::new(series, 0, begins))
-            }
-            Stage::Product { initiator, responder, initiator_aim, responder_aim } => {
-                let (Share { sockets, probes }, theirs, aim) = match us {
-                    End::Initiator => (initiator, responder, responder_aim),
-                    End::Responder => (responder, initiator, initiator_aim),
-                };
-                let ports = match aim {
-                    Aim::Pool(pool) => pool.len(),
-                    Aim::After { .. } => u32::from(theirs.probes) + u32::from(SLACK),
-                };
-                let series = Series::Draw { ip, guess: Guess::new(aim, last, seed)?, ports, probes: probes.into() };
-                let opened = self.request_sockets(sockets);
-                Some(Running::new(series, opened, now))
-            }
-        }
-    }
-
-    /// Where ports may be tried: an address of theirs from which they were heard.
-    fn target(&self) -> Option<IpAddr> {
-        let theirs = self.theirs.as_ref()?;
-        theirs.public.iter().copied().find(|ip| ip.is_ipv4() && self.proven.contains(ip))
-    }
-
-    /// What is known of their port there. Where none is, any will do: held sockets open their filter to an address.
-    fn address_of_theirs(&self, ip: IpAddr) -> SocketAddr {
-        const ANY: u16 = 40_000;
-        let candidates = self.theirs.iter().flat_map(|theirs| &theirs.candidates);
-        let there = candidates.filter(|candidate| candidate.address.ip() == ip);
-        let seen = there.max_by_key(|candidate| candidate.kind).map(|candidate| candidate.address);
-        seen.unwrap_or(SocketAddr::new(ip, ANY))
-    }
-
-    /// The socket from which others of a family are probed.
-    fn base(&self, v4: bool) -> Option<SocketId> {
-        let fresh = self.fresh.map(|(socket, _)| socket).filter(|socket| {
-            self.sockets.get(socket).and_then(|own| own.local).is_some_and(|local| local.is_ipv4() == v4)
-        });
-        let first =
-            || self.config.ours.sockets.iter().find(|(_, local)| local.is_ipv4() == v4).map(|(socket, _)| *socket);
-        fresh.or_else(first)
-    }
-
-    fn is_own_ip(&self, ip: IpAddr) -> bool {
-        self.config.ours.interfaces.iter().any(|interface| interface.address == ip)
-    }
-
-    fn local_port(&self, socket: SocketId) -> Option<u16> {
-        let given = self.config.ours.sockets.iter().find(|(own, _)| *own == socket).map(|(_, local)| *local);
-        given.or_else(|| self.sockets.get(&socket)?.local).map(|local| local.port())
-    }
-
-    /// The candidates of this round: with a fresh port, that one instead of the old.
-    pub(super) fn candidates(&self) -> Vec<Candidate> {
-        let mut candidates = self.config.ours.candidates.clone();
-        if let Some((socket, seen)) = self.fresh
-            && let Some(local) = self.sockets.get(&socket).and_then(|own| own.local)
-        {
-            let is_family = |address: SocketAddr| address.is_ipv4() == local.is_ipv4();
-            candidates.retain(|candidate| {
-                !(is_family(candidate.address)
-                    && matches!(candidate.kind, CandidateKind::Reflexive | CandidateKind::Lan))
-            });
-            for candidate in &mut candidates {
-                if is_family(candidate.address) && candidate.kind == CandidateKind::Host {
-                    candidate.address.set_port(local.port());
-                }
-            }
-            candidates.extend(seen.map(|seen| Candidate::new(seen, CandidateKind::Reflexive)));
-        }
-        candidates.truncate(MAX_CANDIDATES);
-        candidates
-    }
-
-    /// Of which family a fresh port is worth having: IPv4, unless we have none.
-    fn family(&self) -> SocketAddr {
-        let ours = &self.config.ours;
-        let has_v4 = ours.public.iter().any(IpAddr::is_ipv4) || ours.sockets.iter().any(|(_, local)| local.is_ipv4());
-        let has_v6 = ours.public.iter().any(|ip| ip.is_ipv6() && is_global(*ip));
-        if has_v4 || !has_v6 { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() }
-    }
-
-    /// Asks for sockets for a series; says how many were asked for.
-    fn request_sockets(&mut self, count: u16) -> u32 {
-        let bind = (Ipv4Addr::UNSPECIFIED, 0).into();
-        (0..count).filter_map(|_| self.request_socket(bind, true)).count() as u32
-    }
-
-    fn request_socket(&mut self, bind: SocketAddr, series: bool) -> Option<SocketId> {
-        let used = self.next_socket.checked_sub(self.config.first_socket.0)?;
-        if used >= SOCKETS_PER_PUNCH {
-            return None;
-        }
-        let socket = SocketId(self.next_socket);
-        self.next_socket = self.next_socket.checked_add(1)?;
-        self.sockets.insert(socket, Own { local: None, series });
-        self.requests.push_back(SocketRequest::Open { socket, bind });
-        Some(socket)
-    }
-
-    /// The beacon that is due: those that were heard from first.
-    pub(super) fn next_beacon(&self, now: Instant) -> Option<Way> {
-        self.due_beacon(now).and_then(|at| self.beacons.get(at)).map(|beacon| beacon.way)
-    }
-
-    pub(super) fn take_beacon(&mut self, now: Instant) {
-        if let Some(at) = self.due_beacon(now) {
-            self.beacons.remove(at);
-        }
-    }
-
-    fn due_beacon(&self, now: Instant) -> Option<usize> {
-        let may = |beacon: &Beacon| beacon.due <= now && (self.paused.is_none() || beacon.heard);
-        let due = self.beacons.iter().enumerate().filter(|(_, beacon)| may(beacon));
-        due.min_by_key(|(_, beacon)| (!beacon.heard, beacon.due)).map(|(at, _)| at)
-    }
-
-    pub(super) fn next_guess(&self, now: Instant) -> Option<Way> {
-        let running = self.running.as_ref().filter(|_| self.paused.is_none())?;
-        running.due().filter(|due| *due <= now)?;
-        running.peek()
-    }
-
-    pub(super) fn take_guess(&mut self, now: Instant) {
-        if let Some(running) = &mut self.running {
-            running.advance(now);
-        }
-    }
-}
-
-/// When the last of so many beacons leaves, from the beginning of a stage.
-fn last_beacon(count: usize) -> Duration {
-    Duration::from_millis(BEACONS.iter().take(count).max().copied().unwrap_or(0))
 }
