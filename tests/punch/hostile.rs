@@ -141,7 +141,7 @@ fn a_peer_cannot_have_ports_sprayed_again_and_again() {
         now += 8_000;
     }
     assert!(punch.probes() > 1_000, "it was sprayed once: {}", punch.probes());
-    assert!(punch.probes() <= 2_800, "{}", punch.probes());
+    assert!(punch.probes() <= 3_200, "{}", punch.probes());
 }
 
 /// What an eavesdropper repeats and a stranger makes up changes nothing, and draws no more than an answer of its size each.

@@ -19,8 +19,8 @@ pub const BYTES_TO_STRANGERS: u32 = 1000;
 /// Bytes that go to one IP address in an hour at most.
 pub const BYTES_TO_ONE_IP: u32 = 500_000;
 
-/// Packets a second. A birthday pair of 2^21 takes 1,200 on each side in the median: three seconds.
-pub const PER_SECOND: u32 = 400;
+/// Packets a second. A birthday pair of 2^21 takes 1,200 on each side in the median: two and a half seconds.
+pub const PER_SECOND: u32 = 500;
 
 /// Packets that may leave at once after a silence.
 const BURST: u32 = 40;

@@ -7,8 +7,8 @@ use crate::stun::punch::plan::Aim;
 use crate::time::{Duration, Instant};
 use std::net::{IpAddr, SocketAddr};
 
-/// Between two probes of a series: 400 a second.
-const APART: Duration = Duration::from_micros(2_500);
+/// Between two probes of a series: 500 a second.
+const APART: Duration = Duration::from_millis(2);
 
 /// Between two probes of two series that cross: slower, so that what one end's NAT counts is in the order in which it was sent.
 const CROSSING_APART: Duration = Duration::from_millis(5);

@@ -10,7 +10,7 @@ use super::stage::{Aim, End, Pool, Share, Stage};
 use crate::stun::fingerprint::Mapping;
 
 /// Probes that one end sends in one punch, at most: a home router has died at 5,000 flows.
-pub const MAX_PROBES: u16 = 2_600;
+pub const MAX_PROBES: u16 = 3_000;
 
 /// Sockets that one end opens for one punch, at most.
 pub const MAX_SOCKETS: u16 = 256;
@@ -22,8 +22,9 @@ const RESERVE: u16 = 30;
 const PRODUCT_MEETINGS: f64 = 4.6;
 const SPRAY_MEETINGS: f64 = 6.9078;
 
-/// A product that meets less often than this in the mean is not tried: it is likelier to fail than to succeed, and costs all there is.
-const WORTHWHILE: f64 = 0.5;
+/// A product that meets less often than this in the mean, which is 45 of 100 times, is not tried: it fails more often than not, and costs all
+/// there is.
+const WORTHWHILE: f64 = 0.6;
 
 /// Ports that others may take from a counting NAT while a product is drawn from it.
 pub(in crate::stun::punch) const SLACK: u16 = 64;
