@@ -7,7 +7,8 @@
 use crate::mrt::channel::{Assembler, SendBuffer};
 use crate::mrt::crypto::replay::{ReplayWindow, WINDOW};
 use crate::mrt::ranges::RangeSet;
-use crate::mrt::wire::packet::{CRC_LEN, DATA_HEADER_LEN, RCON_LEN, RELY_HEADER_LEN};
+use crate::mrt::wire::clear::{CRC_LEN, RCON_LEN};
+use crate::mrt::wire::header::{DATA_HEADER_LEN, RELY_HEADER_LEN};
 use crate::mrt::wire::{Clear, DataHeader, Frames, PacketKind, PacketNumber, Reader, RelyHeader};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};

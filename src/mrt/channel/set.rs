@@ -1,14 +1,19 @@
 //! All channels of a connection: opening, credit, and whose turn it is to send.
+//!
+//! Here is what the application does and what became of what was sent; `arrivals` is what the other side says, `departures` what is to be
+//! sent.
 
 use crate::mrt::api::{ChannelId, Class, ReceiveError, Received, SendError};
 use crate::mrt::channel::control::Control;
 use crate::mrt::channel::credit::{ReceiveCredit, SendCredit};
-use crate::mrt::channel::receiving::{Arrived, Receiving, Refused};
-use crate::mrt::channel::sending::{SendState, Sending};
-use crate::mrt::wire::frame::{self, Frame};
+use crate::mrt::channel::receiving::Receiving;
+use crate::mrt::channel::sending::Sending;
 use crate::time::{Duration, Instant};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+mod arrivals;
+mod departures;
 
 /// What a channel may have in flight before its window was tuned, in bytes: 1 MiB fills 100 Mbit/s × 80 ms.
 pub(crate) const INITIAL_CHANNEL_WINDOW: u64 = 1 << 20;
@@ -201,79 +206,6 @@ impl Channels {
         self.notices.pop_front()
     }
 
-    // What the other side says.
-
-    pub(crate) fn on_data(
-        &mut self,
-        now: Instant,
-        rtt: Duration,
-        id: ChannelId,
-        offset: u64,
-        data: &[u8],
-        fin: bool,
-    ) -> Result<(), Refused> {
-        if !self.heard_of(id)? {
-            return Ok(());
-        }
-        let end = offset.saturating_add(data.len() as u64);
-        self.arrived(now, rtt, id, end, |receiving| receiving.on_data(offset, data, fin))
-    }
-
-    pub(crate) fn on_reset(
-        &mut self,
-        now: Instant,
-        rtt: Duration,
-        id: ChannelId,
-        code: u32,
-        length: u64,
-    ) -> Result<(), Refused> {
-        if !self.heard_of(id)? {
-            return Ok(());
-        }
-        self.arrived(now, rtt, id, length, |receiving| receiving.on_reset(code, length))
-    }
-
-    pub(crate) fn on_stop(&mut self, id: ChannelId, code: u32) -> Result<(), Refused> {
-        if self.heard_of(id)?
-            && let Some(channel) = self.channels.get_mut(&id)
-        {
-            if channel.sending.on_stop(code) {
-                self.due.insert(Control::Reset(id));
-            }
-            if channel.sending.take_writable(usize::MAX) {
-                self.notices.push_back(Notice::Writable(id));
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn on_connection_credit(&mut self, limit: u64) {
-        // A packet holds hundreds of these frames, a connection thousands of channels: they are looked at only if any of them waits.
-        if self.send_credit.on_limit(limit) && core::mem::take(&mut self.starved) {
-            let waiting: Vec<ChannelId> = self.channels.keys().copied().collect();
-            #[cfg(test)]
-            {
-                self.looked_at += waiting.len();
-            }
-            waiting.into_iter().for_each(|id| self.queue(id));
-        }
-    }
-
-    pub(crate) fn on_channel_credit(&mut self, id: ChannelId, limit: u64) -> Result<(), Refused> {
-        if self.heard_of(id)?
-            && let Some(channel) = self.channels.get_mut(&id)
-        {
-            channel.sending.credit.on_limit(limit);
-            self.queue(id);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn on_channels(&mut self, class: Class, limit: u64) {
-        let counts = self.counts_mut(class);
-        counts.allowed = counts.allowed.max(limit);
-    }
-
     // What tests look at.
 
     /// Channels that live.
@@ -327,151 +259,7 @@ impl Channels {
         }
     }
 
-    // What is to be sent.
-
-    /// Whether there is anything to send, if the network allows.
-    pub(crate) fn has_pending(&self) -> bool {
-        !self.due.is_empty() || self.turns.iter().any(|queue| !queue.is_empty())
-    }
-
-    /// Writes control frames that are due while they fit below `limit` bytes of `buffer`.
-    pub(crate) fn emit_control(&mut self, buffer: &mut Vec<u8>, limit: usize, mut sent: impl FnMut(Control)) {
-        while let Some(&control) = self.due.first() {
-            let before = buffer.len();
-            if let Some(frame) = self.control_frame(control) {
-                frame.emit(buffer);
-                if buffer.len() > limit {
-                    buffer.truncate(before);
-                    return;
-                }
-                sent(control);
-            }
-            self.due.remove(&control);
-        }
-    }
-
-    /// Writes channel data while it fits below `limit` bytes of `buffer`: the most urgent class first, channels of a class in turn.
-    pub(crate) fn emit_data(&mut self, buffer: &mut Vec<u8>, limit: usize, mut sent: impl FnMut(DataSent)) {
-        for (class, turns) in Class::ALL.into_iter().zip(&mut self.turns) {
-            let reserve = if class == Class::Bulk { self.reserve } else { 0 };
-            while let Some(&id) = turns.front() {
-                let room = limit.saturating_sub(buffer.len());
-                let Some(channel) = self.channels.get_mut(&id) else {
-                    turns.pop_front();
-                    continue;
-                };
-                let sending = &mut channel.sending;
-                let first_unsent = sending.buffer.first_unsent();
-                let available = self.send_credit.available().saturating_sub(reserve);
-                let credit = sending.credit.limit().min(first_unsent.saturating_add(available));
-                if !sending.is_live() || !sending.buffer.has_pending(credit) {
-                    self.starved |= sending.is_live() && sending.buffer.has_pending(sending.credit.limit());
-                    sending.queued = false;
-                    turns.pop_front();
-                    continue;
-                }
-                let header = frame::chan_header_len(id, first_unsent, room);
-                if room <= header {
-                    return;
-                }
-                let Some(chunk) = sending.buffer.next(room - header, credit) else {
-                    sending.queued = false;
-                    turns.pop_front();
-                    continue;
-                };
-                frame::put_chan_header(buffer, id, chunk.offset, chunk.len, chunk.fin);
-                sending.buffer.copy_to(chunk.offset, chunk.len, buffer);
-                let end = chunk.offset + chunk.len as u64;
-                if end > first_unsent {
-                    self.send_credit.on_sent(end - first_unsent);
-                    sending.credit.on_sent(end - first_unsent);
-                }
-                sent(DataSent { channel: id, start: chunk.offset, end, fin: chunk.fin });
-                // One packet's worth a turn, so that channels of a class share.
-                turns.rotate_left(1);
-            }
-        }
-    }
-
-    fn control_frame(&mut self, control: Control) -> Option<Frame<'static>> {
-        match control {
-            Control::Ping => Some(Frame::Ping),
-            Control::ConnectionCredit => Some(Frame::MaxData { limit: self.receive_credit.limit() }),
-            Control::Channels(class) => Some(Frame::MaxChans { class, limit: self.counts_mut(class).granted }),
-            Control::Reset(id) => match self.channels.get(&id)?.sending.state {
-                SendState::Reset(code) => Some(Frame::Reset {
-                    channel: id,
-                    code,
-                    final_offset: self.channels.get(&id)?.sending.buffer.first_unsent(),
-                }),
-                SendState::Open | SendState::Finished | SendState::Done => None,
-            },
-            Control::Stop(id) => {
-                let code = self.channels.get(&id)?.receiving.stop_code()?;
-                Some(Frame::Stop { channel: id, code })
-            }
-            Control::ChannelCredit(id) => {
-                let receiving = &self.channels.get(&id)?.receiving;
-                receiving.wants_credit().then(|| Frame::MaxChan { channel: id, limit: receiving.credit.limit() })
-            }
-        }
-    }
-
     // Helpers.
-
-    /// Makes sure that a channel which the other side may talk of exists. `false`: it is over, the frame says nothing new.
-    fn heard_of(&mut self, id: ChannelId) -> Result<bool, Refused> {
-        if self.channels.contains_key(&id) {
-            return Ok(true);
-        }
-        let initiator = self.initiator;
-        let counts = self.counts_mut(id.class());
-        if id.opened_by_initiator() == initiator {
-            return if id.index() < counts.opened {
-                Ok(false)
-            } else {
-                Err(Refused::Violation("a channel that was never opened"))
-            };
-        }
-        if id.index() < counts.accepted {
-            return Ok(false);
-        }
-        if id.index() >= counts.granted {
-            return Err(Refused::Violation("more channels than allowed"));
-        }
-        // Opening one opens all before it (RFC 9000 §3.2): their frames may be behind.
-        let fresh = counts.accepted..=id.index();
-        counts.accepted = id.index() + 1;
-        for index in fresh {
-            self.insert(ChannelId::new(!initiator, id.class(), index));
-        }
-        Ok(true)
-    }
-
-    fn arrived(
-        &mut self,
-        now: Instant,
-        rtt: Duration,
-        id: ChannelId,
-        end: u64,
-        take: impl FnOnce(&mut Receiving) -> Result<Arrived, Refused>,
-    ) -> Result<(), Refused> {
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
-        let newly = end.saturating_sub(channel.receiving.highest());
-        if self.receive_credit.highest().saturating_add(newly) > self.receive_credit.limit() {
-            return Err(Refused::Violation("more than the connection's credit"));
-        }
-        let arrived = take(&mut channel.receiving)?;
-        self.receive_credit
-            .on_received_more(arrived.newly)
-            .map_err(|_| Refused::Violation("more than the connection's credit"))?;
-        if arrived.news {
-            self.notices.push_back(Notice::Readable(id));
-        }
-        self.give_back(now, rtt, arrived.discarded);
-        self.forget_if_done(id);
-        Ok(())
-    }
 
     /// The connection's credit for bytes that were read, or that nobody will read.
     fn give_back(&mut self, now: Instant, rtt: Duration, bytes: u64) {

@@ -1,7 +1,8 @@
 //! One connection: a list of parts, and a file for each verb over all of them.
 //!
 //! ```text
-//!  life       a connection's life: setup, live, closing, over; what the endpoint calls
+//!  birth      how it comes to be: the caller's and the callee's steps until there are keys
+//!  life       its life from there on: setup, live, closing, over; what the endpoint calls
 //!  ways       the same for its paths, and for relaying over it
 //!    setup    who still has to say what before data may flow
 //!    live     everything that exists once there are keys: a list of parts
@@ -22,6 +23,7 @@
 mod acks;
 #[cfg(test)]
 mod attacks;
+mod birth;
 mod closing;
 mod content;
 mod life;
@@ -35,7 +37,8 @@ mod timers;
 mod transmit;
 mod ways;
 
-pub(crate) use life::{Birth, Call, Connection, Request};
+pub(crate) use birth::{Birth, Call, Request};
+pub(crate) use life::Connection;
 pub(crate) use paths::BASE_DATAGRAM;
 pub(crate) use transmit::Departure;
 pub(crate) use ways::NoRelay;

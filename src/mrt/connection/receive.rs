@@ -9,7 +9,7 @@ use crate::mrt::channel::receiving::Refused;
 use crate::mrt::channel::set::Channels;
 use crate::mrt::recovery::congestion::{AckSample, CongestionEvent, Controller};
 use crate::mrt::route::Route;
-use crate::mrt::wire::packet::DATA_HEADER_LEN;
+use crate::mrt::wire::header::DATA_HEADER_LEN;
 use crate::mrt::wire::{Ack, DataHeader, Frame, Frames, PacketNumber};
 use crate::time::{Duration, Instant};
 use core::ops::ControlFlow;

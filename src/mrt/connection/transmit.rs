@@ -8,7 +8,7 @@ use crate::machine::{Ecn, MAX_SEGMENTS, MAX_TRANSMIT_BYTES};
 use crate::mrt::recovery::congestion::Controller;
 use crate::mrt::recovery::ledger::SentPacket;
 use crate::mrt::route::Route;
-use crate::mrt::wire::packet::{DATA_HEADER_LEN, TAG_LEN};
+use crate::mrt::wire::header::{DATA_HEADER_LEN, TAG_LEN};
 use crate::mrt::wire::{DataHeader, Frame, PacketNumber};
 use crate::time::Instant;
 

@@ -6,7 +6,8 @@
 use super::aead::{Cipher, PacketKey, Secret};
 use super::replay::ReplayWindow;
 use crate::mrt::route::RelayChannel;
-use crate::mrt::wire::packet::{Cid, RELY_HEADER_LEN, TAG_LEN};
+use crate::mrt::wire::header::{RELY_HEADER_LEN, TAG_LEN};
+use crate::mrt::wire::packet::Cid;
 use crate::mrt::wire::{PacketNumber, RelyHeader};
 use core::ops::Range;
 
@@ -94,7 +95,7 @@ mod tests {
     fn what_is_wrapped_comes_out_once_and_only_at_the_other_end() {
         let [mut alice, mut bob] = pair();
         let bytes = wrapped(&mut alice, b"hello");
-        assert_eq!(bytes.len(), 5 + crate::mrt::wire::packet::RELY_OVERHEAD);
+        assert_eq!(bytes.len(), 5 + crate::mrt::wire::header::RELY_OVERHEAD);
         assert_eq!(opens(&mut alice, bytes.clone()), None, "not even to who wrapped it");
         assert_eq!(opens(&mut bob, bytes.clone()).as_deref(), Some(&b"hello"[..]));
         assert_eq!(opens(&mut bob, bytes), None, "a copy");

@@ -10,7 +10,8 @@
 
 use crate::mrt::api::{PublicKey, SharedSecret, StaticKey};
 use crate::mrt::crypto::aead::Secret;
-use crate::mrt::wire::packet::{Pattern, VERSION};
+use crate::mrt::wire::clear::VERSION;
+use crate::mrt::wire::packet::Pattern;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use snow::params::{CipherChoice, DHChoice, HashChoice};

@@ -6,7 +6,7 @@ use crate::mrt::api::ConnectionHandle;
 use crate::mrt::connection::{Departure, NoRelay};
 use crate::mrt::relay::{RelayDrops, RelayError, RelayFlow, RelayLimits, RelayStats};
 use crate::mrt::route::{RelayChannel, Route};
-use crate::mrt::wire::packet::RELY_OVERHEAD;
+use crate::mrt::wire::header::RELY_OVERHEAD;
 use crate::mrt::wire::{PacketKind, RelyHeader};
 use crate::time::Instant;
 

@@ -9,7 +9,7 @@ use super::queue::{Passing, Queue};
 use crate::machine::{Ecn, MAX_SEGMENTS, MAX_TRANSMIT_BYTES};
 use crate::mrt::api::ConnectionHandle;
 use crate::mrt::route::RelayChannel;
-use crate::mrt::wire::packet::RELY_OVERHEAD;
+use crate::mrt::wire::header::RELY_OVERHEAD;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -13,20 +13,24 @@
 //!   └ 0xAC       RELY            header 21 bytes · a whole datagram · tag 16 bytes
 //! ```
 //!
-//! Reading order: [`reader`] (the cursor), [`varint`], [`packet`] (clear packets and the DATA header), [`number`] (packet numbers
-//! on the wire), [`frame`] and [`ack`] (what DATA carries).
+//! Reading order: [`reader`] (the cursor), [`varint`], [`packet`] (the kinds, and connection ids), [`clear`] (clear packets), [`header`] (of
+//! DATA and RELY), [`number`] (packet numbers on the wire), [`frame`] and [`ack`] (what DATA carries).
 //!
 //! This layer knows no keys, no time and no connection: only what bytes mean.
 
 pub mod ack;
+pub mod clear;
 pub mod frame;
+pub mod header;
 pub mod number;
 pub mod packet;
 pub mod reader;
 pub mod varint;
 
 pub use ack::{Ack, put_ack};
+pub use clear::{Clear, ClearError};
 pub use frame::{Frame, Frames, chan_header_len, put_chan_header};
+pub use header::{DataHeader, RelyHeader};
 pub use number::PacketNumber;
-pub use packet::{Cid, Clear, ClearError, DataHeader, PacketKind, Pattern, RelyHeader};
+pub use packet::{Cid, PacketKind, Pattern};
 pub use reader::{Malformed, Reader};

@@ -10,7 +10,7 @@ use crate::mrt::recovery::pacer::Pacer;
 use crate::mrt::recovery::pto::probe_timeout;
 use crate::mrt::recovery::rtt::{INITIAL_RTT, MAX_ACK_DELAY, Rtt};
 use crate::mrt::route::{PathStats, Route};
-use crate::mrt::wire::packet::RELY_OVERHEAD;
+use crate::mrt::wire::header::RELY_OVERHEAD;
 use crate::time::{Duration, Instant};
 
 /// The UDP payload that every path has to carry (RFC 9000 §14), in bytes.

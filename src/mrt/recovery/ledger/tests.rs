@@ -1,6 +1,7 @@
 //! Stories about what was sent and what became of it.
 
 use super::*;
+use crate::mrt::recovery::report::LossReport;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -3,8 +3,10 @@
 mod coming_in;
 mod hostile;
 mod losing;
+mod oracle;
 mod talking;
 mod walk;
 mod world;
 
-pub(crate) use world::{World, check};
+pub(crate) use oracle::check;
+pub(crate) use world::World;
