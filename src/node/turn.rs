@@ -89,6 +89,9 @@ impl Node {
         match event {
             LinkEvent::Up { record, remote, secret, dial } => {
                 let peer = record.id();
+                if let Some(remote) = remote {
+                    self.links.on_answered(now, remote.ip());
+                }
                 let purpose = dial.and_then(|dial| self.dials.remove(&dial));
                 let dial = match purpose {
                     Some(Purpose::Room(dial)) => Some(dial),

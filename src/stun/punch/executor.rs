@@ -19,7 +19,7 @@
 use crate::machine::{SocketId, SocketReport, SocketRequest};
 use crate::stun::candidate::{Candidate, Context, Interface};
 use crate::stun::fingerprint::Fingerprint;
-use crate::stun::punch::budget::{Budget, Verdict};
+use crate::stun::punch::budget::{Budget, Verdict, Word};
 use crate::stun::punch::experience::Advice;
 use crate::stun::punch::ledger::{Ledger, Way};
 use crate::stun::punch::offer::{Latest, Offer};
@@ -212,6 +212,8 @@ pub struct Punch {
     counted: Option<(u16, Instant, u32)>,
     others_per_second: Option<u16>,
     proven: BTreeSet<IpAddr>,
+    /// Those of them that answered us.
+    answered: BTreeSet<IpAddr>,
     requests: VecDeque<SocketRequest>,
     events: VecDeque<Event>,
     spent: u32,
@@ -275,6 +277,7 @@ impl Punch {
             counted: None,
             others_per_second: None,
             proven,
+            answered: BTreeSet::new(),
             requests: VecDeque::new(),
             events: VecDeque::new(),
             spent: 0,
@@ -376,7 +379,7 @@ impl Punch {
     pub fn poll_transmit(&mut self, now: Instant, budget: &mut Budget) -> Option<(SocketId, SocketAddr, Vec<u8>)> {
         while let Some((way, kind, echo)) = self.answers.pop_front() {
             let ip = way.remote.ip();
-            if self.spent < MAX_PACKETS && budget.answer(now, ip, packet::LEN, self.proven.contains(&ip)) {
+            if self.spent < MAX_PACKETS && budget.answer(now, ip, packet::LEN, self.word(ip)) {
                 if let Some(transmit) = self.send(now, way, kind, echo) {
                     return Some(transmit);
                 }
@@ -580,9 +583,18 @@ impl Punch {
             return Verdict::Never;
         }
         let ip = way.remote.ip();
-        let verdict = budget.probe(now, ip, packet::LEN, self.proven.contains(&ip));
+        let verdict = budget.probe(now, ip, packet::LEN, self.word(ip));
         self.counters.withheld += u64::from(verdict == Verdict::Never);
         verdict
+    }
+
+    /// On whose word something may be sent there.
+    fn word(&self, ip: IpAddr) -> Word {
+        match (self.answered.contains(&ip), self.proven.contains(&ip)) {
+            (true, _) => Word::Itself,
+            (false, true) => Word::Supernode,
+            (false, false) => Word::Namer,
+        }
     }
 
     fn send(&mut self, now: Instant, way: Way, kind: Kind, echo: u64) -> Option<(SocketId, SocketAddr, Vec<u8>)> {
