@@ -10,8 +10,9 @@ use anjer::node::api::{
     Event, FileListing, Member, NatKind, Offered, Path, PathExplained, RankExplained, Role, Succession,
 };
 use anjer::node::identity::NodeId;
+use anjer::stun::candidate::is_global;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Columns of a member's name.
 const NAME_COLUMNS: usize = 24;
@@ -36,6 +37,12 @@ pub(crate) struct Screen {
     open_door: bool,
     me: Option<NodeId>,
     local: Option<SocketAddr>,
+    /// All are on this machine or network.
+    one_network: bool,
+    /// What the world sees, once it is known.
+    public: Option<SocketAddr>,
+    /// Nobody who was asked said what the world sees.
+    unseen: bool,
     /// The members as last heard, to tell who came and who went.
     members: BTreeMap<NodeId, String>,
     /// Who was a member before: what they offered is withdrawn after they went.
@@ -68,6 +75,9 @@ impl Screen {
             open_door,
             me: None,
             local: None,
+            one_network: false,
+            public: None,
+            unseen: false,
             members: BTreeMap::new(),
             gone: VecDeque::new(),
             unnamed: Vec::new(),
@@ -75,6 +85,12 @@ impl Screen {
             members_wanted: false,
             progress: Progress::default(),
         }
+    }
+
+    /// All are on this machine or network, or not: then an address of this network is of no use to others.
+    pub(crate) const fn on_one_network(mut self, one_network: bool) -> Self {
+        self.one_network = one_network;
+        self
     }
 
     /// The next list of members answers a `P`: it is shown whole.
@@ -110,17 +126,49 @@ impl Screen {
         waiting.iter().flat_map(|event| self.line_of(event, t)).collect()
     }
 
+    /// Whether the only address that is known is none that those elsewhere could type.
+    fn is_hidden(&self) -> bool {
+        let is_here = |local: SocketAddr| local.ip().is_loopback();
+        let local = self.local.filter(|local| is_near(local.ip()) && !is_here(*local));
+        local.is_some() && self.public.is_none() && !self.one_network
+    }
+
+    /// What somebody at that address, if it is known, has to type; in brackets.
+    fn how_to_call(&self, theirs: Option<IpAddr>) -> String {
+        let Some(local) = self.local else { return String::new() };
+        let is_neighbour = self.one_network || theirs.is_some_and(is_near);
+        match self.public.filter(|_| !is_neighbour) {
+            Some(public) => format!(" (they type {})", call(public)),
+            None if is_neighbour || !self.is_hidden() => format!(" (they type {})", call(local)),
+            None if self.unseen => format!(
+                " (on your network they type {}; your public address is not known, because no STUN server answered: \
+                 whoever is elsewhere needs the one that your router shows)",
+                call(local)
+            ),
+            None => format!(
+                " (on your network they type {}; your public address is not known yet: it is told here as soon as \
+                 a server answers, and then you can tell them)",
+                call(local)
+            ),
+        }
+    }
+
     fn line_of(&mut self, event: &Event, t: u64) -> Vec<String> {
         match event {
             Event::Ready { id, name, local, public, nat } => {
                 self.me = Some(*id);
                 self.local = Some(*local);
+                self.public = *public;
                 let mut lines = vec![self.news(format!("You are {} ({id}) at {local}.", cut(name, NAME_COLUMNS)))];
                 if public.is_some() || nat.is_some() {
                     lines.push(self.news(seen_by_the_world(*public, *nat)));
                 }
                 let comma = if self.open_door { ";" } else { " once you typed A with theirs, or with a ticket (I);" };
                 lines.push(self.news(format!("Others join you with {}{comma} ? lists the commands.", call(*local))));
+                if self.is_hidden() {
+                    let hint = "That is an address of your own network. What those elsewhere type is not known yet: wait until you are told how the world sees you.";
+                    lines.push(self.news(hint.to_owned()));
+                }
                 lines
             }
             Event::Connected { supernode, epoch, path } => {
@@ -155,7 +203,11 @@ impl Screen {
             Event::Missed { from, to, count } => {
                 vec![self.trouble(format!("{count} lines are missing ({from} to {to}): nobody who is here has them."))]
             }
-            Event::Address { public, nat } => vec![self.news(seen_by_the_world(*public, *nat))],
+            Event::Address { public, nat } => {
+                self.public = public.or(self.public);
+                self.unseen = (public, nat) == (&None, &None);
+                vec![self.news(seen_by_the_world(*public, *nat))]
+            }
             Event::Why { ranking, history, nat, paths } => {
                 let mut lines = self.why(ranking, history);
                 lines.push(format!("  your NAT: {}", harmless(nat)));
@@ -210,7 +262,7 @@ impl Screen {
                     (None, Some(id)) => format!("whoever has the id {id}"),
                     (None, None) => "whoever comes".to_owned(),
                 };
-                let call = self.local.map(call).map(|call| format!(" (they type {call})")).unwrap_or_default();
+                let call = self.how_to_call(addr.map(|addr| addr.ip()));
                 vec![self.news(format!("For {} {who} is let in{call}.", units::seconds(*seconds)))]
             }
             Event::Ticket { ticket, seconds } => {
@@ -367,6 +419,11 @@ impl Screen {
         };
         if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
+}
+
+/// Whether an address means something on this machine or network alone.
+fn is_near(ip: IpAddr) -> bool {
+    !is_global(ip)
 }
 
 /// What others type to get to that address.
@@ -527,6 +584,37 @@ Bye.";
         assert!(screen.lines(&path(Path::Direct), 0).is_empty());
         assert_eq!(screen.lines(&path(Path::Relayed), 0).len(), 1);
         assert_eq!(screen.lines(&path(Path::Direct), 0).len(), 1);
+    }
+
+    /// Behind a NAT the first address is of no use to anybody elsewhere.
+    #[test]
+    fn who_is_behind_a_nat_is_told_what_others_type_as_soon_as_it_is_known() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let ready = Event::Ready {
+            id: samples::anna(),
+            name: "anna".into(),
+            local: at("10.0.0.7:7000"),
+            public: None,
+            nat: None,
+        };
+        let admitting = |addr: &str| Event::Admitting { addr: Some(at(addr)), id: None, seconds: 60 };
+        let far = admitting("203.0.113.9:7000");
+        let last = |screen: &mut Screen, event: &Event| screen.lines(event, 0).pop().expect("a line");
+        let mut screen = Screen::new(false, true);
+        assert!(last(&mut screen, &ready).contains("not known yet: wait until"));
+        let early = last(&mut screen, &far);
+        assert!(
+            early.contains("on your network they type C 10.0.0.7 7000; your public address is not known yet"),
+            "{early}"
+        );
+        assert!(last(&mut screen, &admitting("10.0.0.8:7000")).ends_with("(they type C 10.0.0.7 7000)."));
+        last(&mut screen, &Event::Address { public: None, nat: None });
+        assert!(last(&mut screen, &far).contains("no STUN server answered"));
+        last(&mut screen, &Event::Address { public: Some(at("192.0.2.1:5000")), nat: None });
+        assert!(last(&mut screen, &far).ends_with("(they type C 192.0.2.1 5000)."));
+        let mut here = Screen::new(false, true).on_one_network(true);
+        assert!(last(&mut here, &ready).contains("C 10.0.0.7 7000"));
+        assert!(last(&mut here, &far).ends_with("(they type C 10.0.0.7 7000)."));
     }
 
     #[test]
