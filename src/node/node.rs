@@ -212,7 +212,7 @@ impl Node {
             }
             Command::Why => {
                 let (ranking, history) = self.room.why();
-                let (nat, paths) = (self.said.1.to_string(), self.explain_paths(now));
+                let (nat, paths) = (self.explain_nat(), self.explain_paths(now));
                 self.told.push(Event::Why { ranking, history, nat, paths });
                 Ok(())
             }

@@ -9,6 +9,7 @@ use super::record::MemberRecord;
 use super::room::{DialFailure, DialTo, LinkedPeer, RoomOutput};
 use super::transfer::{Around, TransferOutput};
 use crate::mrt::{self, Class, ConnectionHandle, Route};
+use crate::stun::fingerprint::Fingerprint;
 use crate::time::{Duration, Instant};
 
 /// How often peers are listened for: what the room learns of a sign of life is late by this much at most.
@@ -89,6 +90,9 @@ impl Node {
         match event {
             LinkEvent::Up { record, remote, secret, dial } => {
                 let peer = record.id();
+                if let Some(remote) = remote {
+                    self.links.on_answered(now, remote.ip());
+                }
                 let purpose = dial.and_then(|dial| self.dials.remove(&dial));
                 let dial = match purpose {
                     Some(Purpose::Room(dial)) => Some(dial),
@@ -229,6 +233,22 @@ impl Node {
         }
     }
 
+    /// What is known of our NAT, in a line for people; or why nothing is.
+    pub(super) fn explain_nat(&self) -> String {
+        let nat = self.nat.fingerprint();
+        if is_measured(nat) {
+            return nat.to_string();
+        }
+        let why = if self.config.room.local {
+            "all are on this machine or network, and no server or member is asked what it sees of this node"
+        } else if self.config.stun.is_empty() {
+            "no STUN server is asked, and no member has said yet what it sees of this node"
+        } else {
+            "no STUN server has answered yet, and no member has said what it sees of this node"
+        };
+        format!("not measured: {why}")
+    }
+
     /// How each member is reached, and why no better.
     pub(super) fn explain_paths(&self, now: Instant) -> Vec<PathExplained> {
         let view = self.room.view();
@@ -241,7 +261,8 @@ impl Node {
             };
             let paths = self.endpoint.paths(now, connection);
             let standby = paths.iter().filter(|path| path.validated && !path.active).count();
-            let nat = record.facts.nat.to_string();
+            let theirs = &record.facts.nat;
+            let nat = if is_measured(theirs) { theirs.to_string() } else { "not measured by that member".to_owned() };
             let (probes, why) = self.punching.explain(id);
             let why = why.filter(|_| route.is_relayed());
             Some(PathExplained { id, path: path_of(route), via, standby, probes, nat, why })
@@ -355,4 +376,9 @@ impl Node {
             Stage::InRoom | Stage::Leaving | Stage::Over => None,
         }
     }
+}
+
+/// Whether anything is known of a NAT that a person could make something of.
+fn is_measured(nat: &Fingerprint) -> bool {
+    (Fingerprint { lifetime: None, ..*nat }) != Fingerprint::default()
 }

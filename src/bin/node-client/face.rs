@@ -6,6 +6,7 @@ use anjer::node::api::Event;
 
 /// How events are shown.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub(crate) enum Face {
     /// To a script.
     Json,

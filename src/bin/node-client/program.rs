@@ -108,7 +108,7 @@ async fn work(options: &Options, clock: Clock, session: Session, signals: &mut S
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let (mut terminal, printer) = Terminal::open()?;
         let output = Output::start(printer)?;
-        let face = Face::Screen(Screen::new(colours, options.open || options.local));
+        let face = Face::Screen(Screen::new(colours, options.open || options.local).on_one_network(options.local));
         let run = Run::new(session, &mut terminal.inputs, &output, face, clock, options.join.clone());
         let end = run.until_bye(async || signals.next().await).await;
         // A second signal ends the waiting too; so does a prompt that no longer draws.
@@ -119,7 +119,11 @@ async fn work(options: &Options, clock: Clock, session: Session, signals: &mut S
     }
     let mut inputs = plain::start()?;
     let output = Output::start(|text| to_stdout(&text))?;
-    let face = if options.json { Face::Json } else { Face::Screen(Screen::new(false, options.open || options.local)) };
+    let face = if options.json {
+        Face::Json
+    } else {
+        Face::Screen(Screen::new(false, options.open || options.local).on_one_network(options.local))
+    };
     let run = Run::new(session, &mut inputs, &output, face, clock, options.join.clone());
     let End { code, last_words } = run.until_bye(async || signals.next().await).await;
     if code == exit::INTERRUPTED {

@@ -9,14 +9,14 @@ use crate::{table, units};
 use anjer::node::api::{Event, Member, Offered, Path, Succession};
 use anjer::node::identity::NodeId;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 mod phrases;
 mod tables;
 #[cfg(test)]
 mod tests;
 
-use phrases::{adverb, because, call, digits, how, seen_by_the_world};
+use phrases::{adverb, because, call, digits, how, is_near, seen_by_the_world};
 
 /// Columns of a member's name.
 const NAME_COLUMNS: usize = 24;
@@ -38,6 +38,12 @@ pub(crate) struct Screen {
     open_door: bool,
     me: Option<NodeId>,
     local: Option<SocketAddr>,
+    /// All are on this machine or network.
+    one_network: bool,
+    /// What the world sees, once it is known.
+    public: Option<SocketAddr>,
+    /// Nobody who was asked said what the world sees.
+    unseen: bool,
     /// The members as last heard, to tell who came and who went.
     members: BTreeMap<NodeId, String>,
     /// Who was a member before: what they offered is withdrawn after they went.
@@ -70,6 +76,9 @@ impl Screen {
             open_door,
             me: None,
             local: None,
+            one_network: false,
+            public: None,
+            unseen: false,
             members: BTreeMap::new(),
             gone: VecDeque::new(),
             unnamed: Vec::new(),
@@ -77,6 +86,12 @@ impl Screen {
             members_wanted: false,
             progress: Progress::default(),
         }
+    }
+
+    /// All are on this machine or network, or not: then an address of this network is of no use to others.
+    pub(crate) const fn on_one_network(mut self, one_network: bool) -> Self {
+        self.one_network = one_network;
+        self
     }
 
     /// The next list of members answers a `P`: it is shown whole.
@@ -112,17 +127,49 @@ impl Screen {
         waiting.iter().flat_map(|event| self.line_of(event, t)).collect()
     }
 
+    /// Whether the only address that is known is none that those elsewhere could type.
+    fn is_hidden(&self) -> bool {
+        let is_here = |local: SocketAddr| local.ip().is_loopback();
+        let local = self.local.filter(|local| is_near(local.ip()) && !is_here(*local));
+        local.is_some() && self.public.is_none() && !self.one_network
+    }
+
+    /// What somebody at that address, if it is known, has to type; in brackets.
+    fn how_to_call(&self, theirs: Option<IpAddr>) -> String {
+        let Some(local) = self.local else { return String::new() };
+        let is_neighbour = self.one_network || theirs.is_some_and(is_near);
+        match self.public.filter(|_| !is_neighbour) {
+            Some(public) => format!(" (they type {})", call(public)),
+            None if is_neighbour || !self.is_hidden() => format!(" (they type {})", call(local)),
+            None if self.unseen => format!(
+                " (on your network they type {}; your public address is not known, because no STUN server answered: \
+                 whoever is elsewhere needs the one that your router shows)",
+                call(local)
+            ),
+            None => format!(
+                " (on your network they type {}; your public address is not known yet: it is told here as soon as \
+                 a server answers, and then you can tell them)",
+                call(local)
+            ),
+        }
+    }
+
     fn line_of(&mut self, event: &Event, t: u64) -> Vec<String> {
         match event {
             Event::Ready { id, name, local, public, nat } => {
                 self.me = Some(*id);
                 self.local = Some(*local);
+                self.public = *public;
                 let mut lines = vec![self.news(format!("You are {} ({id}) at {local}.", cut(name, NAME_COLUMNS)))];
                 if public.is_some() || nat.is_some() {
                     lines.push(self.news(seen_by_the_world(*public, *nat)));
                 }
                 let comma = if self.open_door { ";" } else { " once you typed A with theirs, or with a ticket (I);" };
                 lines.push(self.news(format!("Others join you with {}{comma} ? lists the commands.", call(*local))));
+                if self.is_hidden() {
+                    let hint = "That is an address of your own network. What those elsewhere type is not known yet: wait until you are told how the world sees you.";
+                    lines.push(self.news(hint.to_owned()));
+                }
                 lines
             }
             Event::Connected { supernode, epoch, path } => {
@@ -157,7 +204,11 @@ impl Screen {
             Event::Missed { from, to, count } => {
                 vec![self.trouble(format!("{count} lines are missing ({from} to {to}): nobody who is here has them."))]
             }
-            Event::Address { public, nat } => vec![self.news(seen_by_the_world(*public, *nat))],
+            Event::Address { public, nat } => {
+                self.public = public.or(self.public);
+                self.unseen = (public, nat) == (&None, &None);
+                vec![self.news(seen_by_the_world(*public, *nat))]
+            }
             Event::Why { ranking, history, nat, paths } => {
                 let mut lines = self.why(ranking, history);
                 lines.push(format!("  your NAT: {}", harmless(nat)));
@@ -212,7 +263,7 @@ impl Screen {
                     (None, Some(id)) => format!("whoever has the id {id}"),
                     (None, None) => "whoever comes".to_owned(),
                 };
-                let call = self.local.map(call).map(|call| format!(" (they type {call})")).unwrap_or_default();
+                let call = self.how_to_call(addr.map(|addr| addr.ip()));
                 vec![self.news(format!("For {} {who} is let in{call}.", units::seconds(*seconds)))]
             }
             Event::Ticket { ticket, seconds } => {

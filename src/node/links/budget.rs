@@ -1,5 +1,6 @@
 //! How often addresses that others named may be called: so that no list of addresses turns a room on a third party.
 
+use crate::stun::candidate::is_global;
 use crate::time::{Duration, Instant};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +10,13 @@ const BURST_TO_ONE: u32 = 64;
 
 /// One more call to that IP every so often. A call that nobody answers is nine datagrams of 1200 bytes: some 20 kB/s at worst.
 const PAUSE_TO_ONE: Duration = Duration::from_millis(500);
+
+/// Calls that may come at once to an IP that was never linked to us directly: those who say that somebody is there may lie. As many as a
+/// ticket may name of one household.
+const BURST_TO_UNHEARD: u32 = 12;
+
+/// One more call to such an IP every so often.
+const PAUSE_TO_UNHEARD: Duration = Duration::from_secs(60);
 
 /// Calls to all that may come at once.
 const BURST_TO_ALL: u32 = 512;
@@ -24,9 +32,30 @@ const MAX_IPS: usize = 4096;
 struct Bucket {
     left: u32,
     since: Instant,
+    /// For an IP that nobody answered from.
+    unheard: bool,
 }
 
 impl Bucket {
+    /// One IP's. What is not an address of the world's is of our own network, and not far to fall.
+    fn of(now: Instant, ip: IpAddr, unheard: bool) -> Self {
+        let unheard = unheard && is_global(ip);
+        Self { left: if unheard { BURST_TO_UNHEARD } else { BURST_TO_ONE }, since: now, unheard }
+    }
+
+    /// Of one IP.
+    fn refill_one(&mut self, now: Instant) {
+        match self.unheard {
+            true => self.refill(now, BURST_TO_UNHEARD, PAUSE_TO_UNHEARD),
+            false => self.refill(now, BURST_TO_ONE, PAUSE_TO_ONE),
+        }
+    }
+
+    /// Whether it says no more than that nothing was called.
+    const fn is_full(&self) -> bool {
+        self.left >= if self.unheard { BURST_TO_UNHEARD } else { BURST_TO_ONE }
+    }
+
     fn refill(&mut self, now: Instant, burst: u32, pause: Duration) {
         let pauses = now.saturating_since(self.since).as_nanos() / pause.as_nanos().max(1);
         let more = u32::try_from(pauses).unwrap_or(u32::MAX);
@@ -46,7 +75,7 @@ pub(super) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { all: Bucket { left: BURST_TO_ALL, since: Instant::ZERO }, each: BTreeMap::new() }
+        Self { all: Bucket { left: BURST_TO_ALL, since: Instant::ZERO, unheard: false }, each: BTreeMap::new() }
     }
 }
 
@@ -57,21 +86,29 @@ impl Budget {
         self.all.refill(now, BURST_TO_ALL, PAUSE_TO_ALL);
         if !self.each.contains_key(&ip) && self.each.len() >= MAX_IPS {
             self.each.retain(|_, bucket| {
-                bucket.refill(now, BURST_TO_ONE, PAUSE_TO_ONE);
-                bucket.left < BURST_TO_ONE
+                bucket.refill_one(now);
+                !bucket.is_full()
             });
             if self.each.len() >= MAX_IPS {
                 return false;
             }
         }
-        let bucket = self.each.entry(ip).or_insert(Bucket { left: BURST_TO_ONE, since: now });
-        bucket.refill(now, BURST_TO_ONE, PAUSE_TO_ONE);
+        let bucket = self.each.entry(ip).or_insert_with(|| Bucket::of(now, ip, true));
+        bucket.refill_one(now);
         if self.all.left == 0 || bucket.left == 0 {
             return false;
         }
         self.all.left -= 1;
         bucket.left -= 1;
         true
+    }
+
+    /// Somebody there is linked to us: it may be called again whenever it is lost.
+    pub(super) fn on_answered(&mut self, now: Instant, ip: IpAddr) {
+        let ip = ip.to_canonical();
+        if self.each.get(&ip).map_or(self.each.len() < MAX_IPS, |bucket| bucket.unheard) {
+            self.each.insert(ip, Bucket::of(now, ip, false));
+        }
     }
 }
 
@@ -96,12 +133,18 @@ mod tests {
     /// Whatever a list of addresses says: one host hears of us twice a second.
     #[test]
     fn one_ip_is_not_called_more_often_whatever_the_ports() {
-        let (mut budget, mut calls) = (Budget::default(), 0);
-        for ms in 0..60_000u64 {
-            let now = Instant::from_start(Duration::from_millis(ms));
-            calls += u32::from(budget.take(now, at(2, 1, 1 + (ms % 60_000) as u16)));
-        }
-        assert_eq!(calls, BURST_TO_ONE + 2 * 60 - 1);
+        let mut budget = Budget::default();
+        let calls = |from: u64, budget: &mut Budget| {
+            (from..from + 60_000)
+                .filter(|ms| {
+                    let now = Instant::from_start(Duration::from_millis(*ms));
+                    budget.take(now, at(2, 1, 1 + (ms % 60_000) as u16))
+                })
+                .count() as u32
+        };
+        assert_eq!(calls(0, &mut budget), BURST_TO_UNHEARD, "nobody ever answered there");
+        budget.on_answered(Instant::from_start(Duration::from_secs(60)), at(2, 1, 1).ip());
+        assert_eq!(calls(60_000, &mut budget), BURST_TO_ONE + 2 * 60 - 1);
     }
 
     #[test]

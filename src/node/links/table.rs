@@ -14,6 +14,7 @@ use crate::node::room::{DialFailure, DialTo, LinkDown};
 use crate::node::wire;
 use crate::time::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Dials at once. A room asks for a handful, downloads for one each.
@@ -95,6 +96,11 @@ impl Links {
             events: VecDeque::new(),
             untaken: 0,
         }
+    }
+
+    /// Somebody at that IP is linked to us, or has a path to us.
+    pub fn on_answered(&mut self, now: Instant, ip: IpAddr) {
+        self.budget.on_answered(now, ip);
     }
 
     /// What later hellos say of us.

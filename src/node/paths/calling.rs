@@ -9,7 +9,7 @@ use crate::node::room::DialTo;
 use crate::stun::Packet;
 use crate::stun::candidate::{Candidate, CandidateKind, Context, Interface, is_global, sanitise};
 use crate::stun::fingerprint::Filtering;
-use crate::stun::punch::budget::Verdict;
+use crate::stun::punch::budget::{Verdict, Word};
 use crate::stun::punch::packet::{self, Sealer};
 use crate::time::Instant;
 use std::net::{IpAddr, SocketAddr};
@@ -22,8 +22,12 @@ impl Node {
     pub(in crate::node) fn worth_calling(&self, mut to: DialTo) -> DialTo {
         let interfaces: Vec<Interface> = self.own_interfaces().collect();
         let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+        if to.id.is_none() {
+            return to;
+        }
+        to.addresses.retain(|address| !is_global(address.ip()) || self.is_proven(to.id, address.ip()));
         // Without knowing our own networks nothing can be said about theirs.
-        if to.id.is_none() || interfaces.is_empty() {
+        if interfaces.is_empty() {
             return to;
         }
         let public = self.public.map(|address| address.ip());
@@ -35,17 +39,19 @@ impl Node {
         };
         let list: Vec<Candidate> =
             to.addresses.iter().map(|address| Candidate::new(*address, CandidateKind::Host)).collect();
-        let list = sanitise(&list, &context).into_iter().map(|candidate| candidate.address);
-        to.addresses = list.filter(|address| !is_global(address.ip()) || self.is_proven(to.id, address.ip())).collect();
+        to.addresses = sanitise(&list, &context).into_iter().map(|candidate| candidate.address).collect();
         to
     }
 
-    /// Whether a member is where its record says: the supernode hears it there. The supernode itself, and whoever is not in our room, is
-    /// where we were told by those who let us in.
+    /// Whether a member is where its record says: the supernode hears it there, or it or we heard it there before it was lost. The supernode
+    /// itself, and whoever was never in our room, is where we were told by those who let us in.
     fn is_proven(&self, id: Option<NodeId>, ip: IpAddr) -> bool {
-        let view = self.room.view();
-        let entry = view.entries.iter().find(|entry| Some(entry.record.id()) == id);
-        entry.is_none_or(|entry| entry.record.id() == view.epoch.supernode || entry.seen == Some(ip.to_canonical()))
+        let (view, ip) = (self.room.view(), Some(ip.to_canonical()));
+        let lost = || view.former.iter().map(MemberRecord::id).find(|lost| Some(*lost) == id);
+        match view.entries.iter().find(|entry| Some(entry.record.id()) == id) {
+            Some(entry) => entry.record.id() == view.epoch.supernode || entry.seen == ip,
+            None => lost().is_none_or(|lost| self.passing.seen(lost) == ip),
+        }
     }
 
     /// A view tells us of others, and others of us, at about the same time. Of two that are to be linked the one whose port is unseen calls
@@ -93,7 +99,7 @@ impl Node {
     fn open_for(&mut self, now: Instant, record: &MemberRecord) {
         for to in record.facts.addresses.iter().filter(|to| is_global(to.ip()) && to.port() != 0) {
             let Some(home) = self.around.homes.of(to.ip()) else { continue };
-            let verdict = self.punching.budget.probe(now, to.ip(), packet::LEN, false);
+            let verdict = self.punching.budget.probe(now, to.ip(), packet::LEN, Word::Namer);
             if verdict == Verdict::Go {
                 let nonce = self.punching.opened.len() as u64;
                 let probe =

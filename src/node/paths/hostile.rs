@@ -16,20 +16,26 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 const VICTIM: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 66);
 
+/// Who did not ask for anything, and is no member.
+pub(super) const VICTIMS: [Ipv4Addr; 3] = [VICTIM, Ipv4Addr::new(198, 51, 100, 67), Ipv4Addr::new(198, 51, 100, 68)];
+
 /// Who leads.
-const LEADER: usize = 0;
+pub(super) const LEADER: usize = 0;
 
 /// Who does what a node should.
-const HONEST: usize = 1;
+pub(super) const HONEST: usize = 1;
 
 /// Who does not.
-const HOSTILE: usize = 2;
+pub(super) const HOSTILE: usize = 2;
+
+/// One more who does what a node should.
+pub(super) const OTHER: usize = 3;
 
 /// A node on a public machine; its disk does nothing.
-struct Home {
+pub(super) struct Home {
     node: Node,
     ip: IpAddr,
     sockets: BTreeMap<SocketId, u16>,
@@ -39,7 +45,7 @@ struct Home {
 
 /// A node, or somebody who only counts what comes.
 #[expect(clippy::large_enum_variant, reason = "a handful of them")]
-enum Resident {
+pub(super) enum Resident {
     Home(Home),
     Victim { bytes: usize },
 }
@@ -108,14 +114,19 @@ impl Host for Resident {
     }
 }
 
-/// Three public nodes and a victim.
-struct Street(Network<Resident>);
+/// Public nodes, and victims.
+pub(super) struct Street(pub(super) Network<Resident>);
 
 impl Street {
-    /// The leader's door is open or not; who comes, comes to it.
+    /// Three nodes. The leader's door is open or not; who comes, comes to it.
     fn new(open: bool) -> Self {
+        Self::of(&[LEADER, HONEST, HOSTILE], open)
+    }
+
+    /// So many nodes.
+    pub(super) fn of(nodes: &[usize], open: bool) -> Self {
         let mut network = Network::new(1, Link::with_delay(Duration::from_millis(20)));
-        for index in [LEADER, HONEST, HOSTILE] {
+        for index in nodes.iter().copied() {
             let config = NodeConfig {
                 identity: Arc::new(Identity::from_seed(&[index as u8 + 1; 32])),
                 name: index.to_string(),
@@ -129,11 +140,13 @@ impl Street {
             let home = Home { node, ip: address(index).ip(), sockets, next_port: 40_000, outgoing: VecDeque::new() };
             network.add(Site::machine(address(index).ip()), Resident::Home(home));
         }
-        network.add(Site::machine(VICTIM), Resident::Victim { bytes: 0 });
+        for victim in VICTIMS {
+            network.add(Site::machine(victim), Resident::Victim { bytes: 0 });
+        }
         Self(network)
     }
 
-    fn with<T>(&mut self, index: usize, then: impl FnOnce(&mut Node, Instant) -> T) -> T {
+    pub(super) fn with<T>(&mut self, index: usize, then: impl FnOnce(&mut Node, Instant) -> T) -> T {
         let now = self.0.now();
         let Some(Resident::Home(home)) = self.0.host_mut(Site::machine(address(index).ip())) else { panic!("gone") };
         let done = then(&mut home.node, Instant::from_start(now));
@@ -141,35 +154,38 @@ impl Street {
         done
     }
 
-    fn join(&mut self, index: usize) {
+    pub(super) fn join(&mut self, index: usize) {
         self.with(index, |node, now| node.handle_command(now, Command::ConnectTo(address(LEADER))));
         self.0.run_for(5 * SECOND);
     }
 
-    fn say(&mut self, from: usize, to: usize, message: PathMessage) {
+    pub(super) fn say(&mut self, from: usize, to: usize, message: PathMessage) {
         assert!(self.with(from, |node, now| node.say_path(now, id(to), message)), "{from} is not linked to {to}");
     }
 
     fn victim_heard(&self) -> usize {
-        match self.0.host(Site::machine(VICTIM)) {
+        self.heard(VICTIM)
+    }
+
+    /// Bytes that reached a victim, from all.
+    pub(super) fn heard(&self, victim: Ipv4Addr) -> usize {
+        match self.0.host(Site::machine(victim)) {
             Some(Resident::Victim { bytes }) => *bytes,
             _ => panic!("no victim"),
         }
     }
 
     /// Packets that went from one machine to another.
-    fn packets(&self, from: usize, to: usize) -> u64 {
-        let Some(Resident::Home(home)) = self.0.host(Site::machine(address(from).ip())) else { panic!("gone") };
-        let ports = home.sockets.values().map(|port| SocketAddr::new(home.ip, *port));
-        ports.map(|at| self.0.counters(at, Site::machine(address(to).ip())).sent).sum()
+    pub(super) fn packets(&self, from: usize, to: usize) -> u64 {
+        self.0.counters(Site::machine(address(from).ip()), Site::machine(address(to).ip())).sent
     }
 }
 
-fn address(index: usize) -> SocketAddr {
+pub(super) fn address(index: usize) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, index as u8 + 1], 7000))
 }
 
-fn id(index: usize) -> NodeId {
+pub(super) fn id(index: usize) -> NodeId {
     Identity::from_seed(&[index as u8 + 1; 32]).id()
 }
 
@@ -270,7 +286,7 @@ fn what_strangers_say_about_paths_does_nothing() {
     street.0.run_for(2 * SECOND);
     street.with(LEADER, |node, _| {
         assert_eq!(node.passing.flow_count(), 0);
-        assert_eq!(node.passing.seen(id(HONEST)), None, "a stranger says where a member is");
+        assert_ne!(node.passing.seen(id(HONEST)), Some(VICTIM.into()), "a stranger says where a member is");
         assert!(node.links.connection(id(HONEST)).is_some());
     });
     assert_eq!(street.victim_heard(), 0);

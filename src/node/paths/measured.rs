@@ -34,6 +34,7 @@ impl Node {
 
     /// Records changed: more may be known of their owners' NATs.
     pub(in crate::node) fn on_records(&mut self, now: Instant) {
+        self.note_where_members_are();
         for peer in self.punching.pairs.keys().copied().collect::<Vec<_>>() {
             let Some(nat) = self.room.view().record(peer).map(|record| record.facts.nat) else { continue };
             let Some(mut pair) = self.punching.pairs.remove(&peer) else { continue };
@@ -44,6 +45,19 @@ impl Node {
             self.punching.pairs.insert(peer, pair);
         }
         self.tick_punching(now);
+    }
+
+    /// From where members are heard, by us or else by the supernode; and how many of us hear the same offers, one of whom made them.
+    fn note_where_members_are(&mut self) {
+        let view = self.room.view();
+        self.punching.budget.share(view.entries.len().saturating_sub(2));
+        for entry in &view.entries {
+            let id = entry.record.id();
+            let heard = self.links.link(id).and_then(|link| link.remote).map(|remote| remote.ip().to_canonical());
+            if let Some(ip) = heard.or(entry.seen) {
+                self.passing.note_seen(id, ip);
+            }
+        }
     }
 
     /// A member says what its NAT does, before its record does.

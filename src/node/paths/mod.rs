@@ -38,6 +38,8 @@ mod relaying;
 mod sockets;
 
 #[cfg(test)]
+mod forged;
+#[cfg(test)]
 mod hostile;
 
 pub(super) use around::{Around, Home, Homes};

@@ -29,7 +29,7 @@ pub(in crate::node) struct Passing {
     asking: Asking,
     /// MRT's names of the flows, by the asker's end.
     flows: BTreeMap<End, RelayFlow>,
-    /// From where relays hear those that we reach through them. Ports are tried only there.
+    /// From where relays, the supernode or we hear members, or heard them last. Ports are tried only there.
     seen: BTreeMap<NodeId, IpAddr>,
 }
 

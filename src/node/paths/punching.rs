@@ -331,6 +331,7 @@ impl Node {
         self.paths.look = true;
         let Some(peer) = self.links.peer_of(connection) else { return };
         if let (mrt::Event::PathUp { .. }, Route::Udp { remote, .. }) = (event, route) {
+            self.links.on_answered(now, remote.ip());
             self.add_member_vantage(now, remote);
         }
         match event {

@@ -250,6 +250,14 @@ impl Room {
         before != seen
     }
 
+    /// A supernode that lies about where it hears a member.
+    #[cfg(test)]
+    pub(in crate::node) fn claim_to_hear(&mut self, now: Instant, id: NodeId, at: std::net::IpAddr) {
+        let entry = self.view.entries.iter_mut().find(|entry| entry.record.id() == id);
+        entry.expect("a member").seen = Some(at);
+        self.view_changed(now);
+    }
+
     fn refuse(&mut self, id: NodeId, refusal: Refusal) {
         self.send(id, RoomMessage::Answer(Answer::Refused(refusal)));
         if !self.knows(id) {

@@ -2,8 +2,9 @@
 //!
 //! | bound | why |
 //! |---|---|
-//! | [`BYTES_TO_STRANGERS`] to one IP address an hour, as long as nobody proved that it wants them | an offer may name a victim; many offers may name the same one |
-//! | [`BYTES_TO_ONE_IP`] to one that was proven or typed | ports are sprayed there |
+//! | [`BYTES_TO_STRANGERS`] to one IP address an hour from all members of a room together, as long as nobody vouches for it: each has its [share](Budget::share) | an offer may name a victim; many offers may name the same one, to many members |
+//! | [`BYTES_ON_TRUST`] to one that a supernode vouches for, and [`ON_TRUST_IN_ALL`] to all of those | ports are sprayed there, and a supernode may lie |
+//! | [`BYTES_TO_ONE_IP`] to one that answered us, or was typed | it wants them |
 //! | [`PER_SECOND`] packets | the line is used for other things |
 //! | [`FLOWS`] packets to other ends in [`FLOW_LIFETIME`] | each is an entry in the table of our NAT, which dies of too many |
 //! | [`PER_HOUR`] packets | a room of many hopeless pairs |
@@ -13,8 +14,18 @@ use crate::time::{Duration, Instant};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Bytes that reach an IP address in an hour which neither proved itself nor was proven to us.
+/// Bytes that reach an IP address in an hour which neither proved itself nor was vouched for, from a whole room.
 pub const BYTES_TO_STRANGERS: u32 = 1000;
+
+/// The smallest share of that: four probes, as few as open two filters with one lost. Rooms of more than six may send more than
+/// [`BYTES_TO_STRANGERS`] together, as far as each of them reaches whoever names the address through others alone.
+pub const LEAST_SHARE: u32 = 192;
+
+/// Bytes that go to an IP address in an hour on the supernode's word alone: two punches of the dearest kind.
+pub const BYTES_ON_TRUST: u32 = 270_000;
+
+/// Bytes that go to all such IP addresses in an hour, as long as none of them answered.
+pub const ON_TRUST_IN_ALL: u32 = 540_000;
 
 /// Bytes that go to one IP address in an hour at most.
 pub const BYTES_TO_ONE_IP: u32 = 500_000;
@@ -43,6 +54,17 @@ pub const MAX_DESTINATIONS: usize = 4_096;
 const HOUR: Duration = Duration::from_secs(3600);
 const SLOTS: u32 = 12;
 
+/// Who says that somebody at an IP address wants packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Word {
+    /// The one who named it.
+    Namer,
+    /// The supernode, which says that it hears the member there. Ports are tried on nothing less.
+    Supernode,
+    /// The address itself, which answered us; or our own user.
+    Itself,
+}
+
 /// The answer to a wish to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -67,12 +89,18 @@ pub struct Budget {
     this_hour: u32,
     sockets: u32,
     destinations: BTreeMap<IpAddr, Destination>,
+    /// Of [`BYTES_TO_STRANGERS`], ours.
+    share: u32,
+    /// Bytes of this hour to addresses that a supernode vouched for and that did not answer.
+    on_trust: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Destination {
     since: Instant,
     bytes: u32,
+    /// Those that went there on the supernode's word, before it answered.
+    on_trust: u32,
 }
 
 impl Default for Budget {
@@ -86,11 +114,19 @@ impl Default for Budget {
             this_hour: 0,
             sockets: 0,
             destinations: BTreeMap::new(),
+            share: BYTES_TO_STRANGERS,
+            on_trust: 0,
         }
     }
 }
 
 impl Budget {
+    /// So many members besides us may be told of the same victim: each of them sends its share.
+    pub fn share(&mut self, others: usize) {
+        let senders = u32::try_from(others).unwrap_or(u32::MAX).max(1);
+        self.share = (BYTES_TO_STRANGERS / senders).max(LEAST_SHARE);
+    }
+
     /// Whether a stage that costs so many packets and sockets may begin: half of one is worth nothing.
     pub fn affords(&mut self, now: Instant, packets: u32, sockets: u32) -> bool {
         self.turn(now);
@@ -101,7 +137,7 @@ impl Budget {
     }
 
     /// Asks for a packet of `bytes` to `ip`; if the answer is [`Verdict::Go`], it is paid for.
-    pub fn probe(&mut self, now: Instant, ip: IpAddr, bytes: usize, proven: bool) -> Verdict {
+    pub fn probe(&mut self, now: Instant, ip: IpAddr, bytes: usize, word: Word) -> Verdict {
         self.turn(now);
         if self.tokens < 1000 {
             let missing = 1000 - self.tokens;
@@ -113,7 +149,7 @@ impl Budget {
         if self.this_hour >= PER_HOUR {
             return Verdict::Wait(self.hour_began + HOUR);
         }
-        if !self.pay(now, ip, bytes, proven) {
+        if !self.pay(now, ip, bytes, word) {
             return Verdict::Never;
         }
         self.tokens -= 1000;
@@ -125,8 +161,9 @@ impl Budget {
     }
 
     /// Asks for an answer of `bytes` to something of the same size that came from `ip`: only the bounds of that address count.
-    pub fn answer(&mut self, now: Instant, ip: IpAddr, bytes: usize, proven: bool) -> bool {
-        self.pay(now, ip, bytes, proven)
+    pub fn answer(&mut self, now: Instant, ip: IpAddr, bytes: usize, word: Word) -> bool {
+        self.turn(now);
+        self.pay(now, ip, bytes, word)
     }
 
     /// One more socket, if there may be.
@@ -148,25 +185,42 @@ impl Budget {
         self.sockets
     }
 
-    fn pay(&mut self, now: Instant, ip: IpAddr, bytes: usize, proven: bool) -> bool {
+    fn pay(&mut self, now: Instant, ip: IpAddr, bytes: usize, word: Word) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let most = if proven { BYTES_TO_ONE_IP } else { BYTES_TO_STRANGERS };
+        let most = match word {
+            Word::Namer => self.share,
+            Word::Supernode => BYTES_ON_TRUST,
+            Word::Itself => BYTES_TO_ONE_IP,
+        };
+        let trusted = if word == Word::Supernode { bytes } else { 0 };
+        let on_trust = self.on_trust.saturating_add(trusted);
+        if trusted > 0 && on_trust > ON_TRUST_IN_ALL {
+            return false;
+        }
         if !self.destinations.contains_key(&ip) && self.destinations.len() >= MAX_DESTINATIONS {
             self.destinations.retain(|_, destination| now.saturating_since(destination.since) < HOUR);
             if self.destinations.len() >= MAX_DESTINATIONS {
-                // Those who are proven are few: their packets are counted in all, if not one by one.
-                return proven;
+                // Those who are vouched for are few: their packets are counted in all, if not one by one.
+                self.on_trust = on_trust;
+                return word > Word::Namer;
             }
         }
-        let destination = self.destinations.entry(ip).or_insert(Destination { since: now, bytes: 0 });
+        let fresh = Destination { since: now, bytes: 0, on_trust: 0 };
+        let destination = self.destinations.entry(ip).or_insert(fresh);
         if now.saturating_since(destination.since) >= HOUR {
-            *destination = Destination { since: now, bytes: 0 };
+            *destination = fresh;
         }
         let sum = destination.bytes.saturating_add(bytes);
         if sum > most {
             return false;
         }
         destination.bytes = sum;
+        destination.on_trust = destination.on_trust.saturating_add(trusted);
+        self.on_trust = on_trust;
+        if word == Word::Itself {
+            // It did want what it got: the supernode was right.
+            self.on_trust = self.on_trust.saturating_sub(core::mem::take(&mut destination.on_trust));
+        }
         true
     }
 
@@ -179,7 +233,7 @@ impl Budget {
             self.refilled = now;
         }
         if now.saturating_since(self.hour_began) >= HOUR {
-            (self.hour_began, self.this_hour) = (now, 0);
+            (self.hour_began, self.this_hour, self.on_trust) = (now, 0, 0);
         }
         let slot = now.as_millis() / slot_millis();
         let passed = slot.saturating_sub(self.slot).min(SLOTS.into());
@@ -214,10 +268,10 @@ mod tests {
     }
 
     /// Sends whenever it may, for a while.
-    fn send_for(budget: &mut Budget, from: u64, millis: u64, proven: bool, mut to: impl FnMut(u32) -> IpAddr) -> u32 {
+    fn send_for(budget: &mut Budget, from: u64, millis: u64, word: Word, mut to: impl FnMut(u32) -> IpAddr) -> u32 {
         let mut sent = 0;
         for now in from..from + millis {
-            while budget.probe(at(now), to(sent), 48, proven) == Verdict::Go {
+            while budget.probe(at(now), to(sent), 48, word) == Verdict::Go {
                 sent += 1;
             }
         }
@@ -227,33 +281,63 @@ mod tests {
     #[test]
     fn an_address_that_did_not_ask_gets_a_kilobyte_an_hour_whoever_names_it() {
         let mut budget = Budget::default();
-        let sent = send_for(&mut budget, 0, 60_000, false, |_| ip(1));
+        let sent = send_for(&mut budget, 0, 60_000, Word::Namer, |_| ip(1));
         assert_eq!(sent, BYTES_TO_STRANGERS / 48);
         assert!(
-            !budget.answer(at(60_000), ip(1), 48, false),
+            !budget.answer(at(60_000), ip(1), 48, Word::Namer),
             "answers count too: their sender's address may be forged"
         );
-        assert_eq!(budget.probe(at(60_000), ip(1), 48, true), Verdict::Go, "it proved itself");
-        assert_eq!(budget.probe(at(60_000), ip(2), 48, false), Verdict::Go);
-        assert_eq!(budget.probe(at(3_700_000), ip(1), 48, false), Verdict::Go, "an hour later");
+        assert_eq!(budget.probe(at(60_000), ip(1), 48, Word::Itself), Verdict::Go, "it proved itself");
+        assert_eq!(budget.probe(at(60_000), ip(2), 48, Word::Namer), Verdict::Go);
+        assert_eq!(budget.probe(at(3_700_000), ip(1), 48, Word::Namer), Verdict::Go, "an hour later");
+    }
+
+    /// Whatever the room's size, and whoever else is told of the same victim.
+    #[test]
+    fn a_room_shares_what_a_stranger_gets() {
+        for others in [0, 1, 2, 3, 5, 6, 100] {
+            let mut budget = Budget::default();
+            budget.share(others);
+            let sent = send_for(&mut budget, 0, 60_000, Word::Namer, |_| ip(1)) * 48;
+            let room = sent * others.max(1) as u32;
+            assert!(room <= BYTES_TO_STRANGERS || others > 5, "{others}: {room}");
+            assert!(sent >= LEAST_SHARE, "{others}: {sent}");
+        }
+    }
+
+    /// A supernode that lies can have a punch or two sent to a victim, and a few to all its victims; who answers costs nobody anything.
+    #[test]
+    fn the_supernodes_word_is_good_for_so_many_bytes() {
+        let mut budget = Budget::default();
+        let sent = send_for(&mut budget, 0, 600_000, Word::Supernode, |_| ip(1)) * 48;
+        assert!(sent <= BYTES_ON_TRUST && sent > BYTES_ON_TRUST - 48, "{sent}");
+        let sent = send_for(&mut budget, 600_000, 600_000, Word::Supernode, |n| ip(2 + n % 50)) * 48;
+        assert!(sent <= ON_TRUST_IN_ALL - BYTES_ON_TRUST + 48, "{sent}");
+        assert_eq!(budget.probe(at(1_300_000), ip(77), 48, Word::Supernode), Verdict::Never);
+        assert_eq!(budget.probe(at(1_300_000), ip(1), 48, Word::Itself), Verdict::Go, "it answered");
+        assert_eq!(
+            budget.probe(at(1_300_000), ip(77), 48, Word::Supernode),
+            Verdict::Go,
+            "so there is as much left as it got"
+        );
     }
 
     #[test]
     fn the_rate_is_kept_and_a_wait_is_no_longer_than_it_must_be() {
         let mut budget = Budget::default();
-        let sent = send_for(&mut budget, 0, 1000, true, |_| ip(1));
+        let sent = send_for(&mut budget, 0, 1000, Word::Itself, |_| ip(1));
         assert!((PER_SECOND..=PER_SECOND + BURST).contains(&sent), "{sent}");
-        let Verdict::Wait(until) = budget.probe(at(999), ip(1), 48, true) else { panic!("it has to wait") };
+        let Verdict::Wait(until) = budget.probe(at(999), ip(1), 48, Word::Itself) else { panic!("it has to wait") };
         assert!(until <= at(1002));
-        assert_eq!(budget.probe(until, ip(1), 48, true), Verdict::Go);
+        assert_eq!(budget.probe(until, ip(1), 48, Word::Itself), Verdict::Go);
     }
 
     #[test]
     fn a_nats_table_is_not_filled() {
         let mut budget = Budget::default();
-        assert_eq!(send_for(&mut budget, 0, 60_000, true, |n| ip(n % 50)), FLOWS);
+        assert_eq!(send_for(&mut budget, 0, 60_000, Word::Itself, |n| ip(n % 50)), FLOWS);
         assert!(!budget.affords(at(60_000), 1, 0));
-        let Verdict::Wait(until) = budget.probe(at(60_000), ip(1), 48, true) else { panic!("it has to wait") };
+        let Verdict::Wait(until) = budget.probe(at(60_000), ip(1), 48, Word::Itself) else { panic!("it has to wait") };
         assert!(until <= at(70_000));
         assert!(budget.affords(at(131_000), FLOWS, 0), "old flows are gone");
     }
@@ -265,7 +349,7 @@ mod tests {
         let mut refused = 0;
         for n in 0..MAX_DESTINATIONS as u32 + 500 {
             now += 40;
-            refused += u32::from(budget.probe(at(now), ip(n), 48, false) == Verdict::Never);
+            refused += u32::from(budget.probe(at(now), ip(n), 48, Word::Namer) == Verdict::Never);
         }
         assert_eq!(budget.destinations.len(), MAX_DESTINATIONS);
         assert_eq!(refused, 500);

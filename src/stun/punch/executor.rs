@@ -85,6 +85,8 @@ pub struct Punch {
     counted: Option<(u16, Instant, u32)>,
     others_per_second: Option<u16>,
     proven: BTreeSet<IpAddr>,
+    /// Those of them that answered us.
+    answered: BTreeSet<IpAddr>,
     requests: VecDeque<SocketRequest>,
     events: VecDeque<Event>,
     spent: u32,
@@ -144,6 +146,7 @@ impl Punch {
             counted: None,
             others_per_second: None,
             proven,
+            answered: BTreeSet::new(),
             requests: VecDeque::new(),
             events: VecDeque::new(),
             spent: 0,

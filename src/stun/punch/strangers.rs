@@ -16,7 +16,7 @@
 use crate::machine::{SocketId, SocketReport, SocketRequest};
 use crate::stun::candidate::unmapped;
 use crate::stun::fingerprint::{Filtering, Fingerprint, Mapping};
-use crate::stun::punch::budget::{Budget, Verdict};
+use crate::stun::punch::budget::{Budget, Verdict, Word};
 use crate::stun::punch::ledger::{Echo, Ledger, Way};
 use crate::stun::punch::packet::{self, Kind, Packet, Sealer};
 use crate::stun::punch::plan::{Aim, Pool};
@@ -227,7 +227,7 @@ impl Strangers {
     /// What to send next.
     pub fn poll_transmit(&mut self, now: Instant, budget: &mut Budget) -> Option<(SocketId, SocketAddr, Vec<u8>)> {
         while let Some((way, kind, echo)) = self.answers.pop_front() {
-            if budget.answer(now, way.remote.ip(), packet::LEN, true) {
+            if budget.answer(now, way.remote.ip(), packet::LEN, Word::Itself) {
                 return self.send(now, way, kind, echo);
             }
         }
@@ -236,7 +236,7 @@ impl Strangers {
         }
         self.blocked = None;
         while let Some((way, what)) = self.due(now) {
-            match budget.probe(now, way.remote.ip(), packet::LEN, true) {
+            match budget.probe(now, way.remote.ip(), packet::LEN, Word::Itself) {
                 Verdict::Wait(until) => {
                     self.blocked = Some(until);
                     return None;

@@ -1,10 +1,16 @@
 //! Words for what events only name.
 
 use anjer::node::api::{NatKind, Path, Succession};
-use std::net::SocketAddr;
+use anjer::stun::candidate::is_global;
+use std::net::{IpAddr, SocketAddr};
 
 /// Digits of a hash that are shown: enough to be typed after `R`, and to be alone.
 const HASH_DIGITS: usize = 12;
+
+/// Whether an address means something on this machine or network alone.
+pub(super) fn is_near(ip: IpAddr) -> bool {
+    !is_global(ip)
+}
 
 /// What others type to get to that address.
 pub(super) fn call(local: SocketAddr) -> String {

@@ -106,6 +106,32 @@ fn a_path_is_news_when_it_is_another_one() {
     assert_eq!(screen.lines(&path(Path::Direct), 0).len(), 1);
 }
 
+/// Behind a NAT the first address is of no use to anybody elsewhere.
+#[test]
+fn who_is_behind_a_nat_is_told_what_others_type_as_soon_as_it_is_known() {
+    let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let ready =
+        Event::Ready { id: samples::anna(), name: "anna".into(), local: at("10.0.0.7:7000"), public: None, nat: None };
+    let admitting = |addr: &str| Event::Admitting { addr: Some(at(addr)), id: None, seconds: 60 };
+    let far = admitting("203.0.113.9:7000");
+    let last = |screen: &mut Screen, event: &Event| screen.lines(event, 0).pop().expect("a line");
+    let mut screen = Screen::new(false, true);
+    assert!(last(&mut screen, &ready).contains("not known yet: wait until"));
+    let early = last(&mut screen, &far);
+    assert!(
+        early.contains("on your network they type C 10.0.0.7 7000; your public address is not known yet"),
+        "{early}"
+    );
+    assert!(last(&mut screen, &admitting("10.0.0.8:7000")).ends_with("(they type C 10.0.0.7 7000)."));
+    last(&mut screen, &Event::Address { public: None, nat: None });
+    assert!(last(&mut screen, &far).contains("no STUN server answered"));
+    last(&mut screen, &Event::Address { public: Some(at("192.0.2.1:5000")), nat: None });
+    assert!(last(&mut screen, &far).ends_with("(they type C 192.0.2.1 5000)."));
+    let mut here = Screen::new(false, true).on_one_network(true);
+    assert!(last(&mut here, &ready).contains("C 10.0.0.7 7000"));
+    assert!(last(&mut here, &far).ends_with("(they type C 10.0.0.7 7000)."));
+}
+
 #[test]
 fn whoever_does_not_open_the_door_is_told_how_others_come_in() {
     let lines = Screen::new(false, false).lines(&samples::one_of_each()[0], 0);

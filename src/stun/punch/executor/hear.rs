@@ -33,6 +33,7 @@ impl Punch {
             Echo::Strays => self.follow_up(now, way),
             Echo::Proves => {
                 self.proven.insert(way.remote.ip());
+                self.answered.insert(way.remote.ip());
                 self.beacons.retain(|beacon| beacon.way != way);
                 self.on_proven(now, way, packet);
             }

@@ -2,12 +2,12 @@
 
 use super::Punch;
 use crate::machine::SocketId;
-use crate::stun::punch::budget::{Budget, Verdict};
+use crate::stun::punch::budget::{Budget, Verdict, Word};
 use crate::stun::punch::ledger::Way;
 use crate::stun::punch::packet::{self, Kind, Packet};
 use crate::stun::punch::plan::MAX_PROBES;
 use crate::time::Instant;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Packets beyond [`MAX_PROBES`] that a punch may spend on answering and choosing.
 const MAX_PACKETS: u32 = MAX_PROBES as u32 + 200;
@@ -17,7 +17,7 @@ impl Punch {
     pub fn poll_transmit(&mut self, now: Instant, budget: &mut Budget) -> Option<(SocketId, SocketAddr, Vec<u8>)> {
         while let Some((way, kind, echo)) = self.answers.pop_front() {
             let ip = way.remote.ip();
-            if self.spent < MAX_PACKETS && budget.answer(now, ip, packet::LEN, self.proven.contains(&ip)) {
+            if self.spent < MAX_PACKETS && budget.answer(now, ip, packet::LEN, self.word(ip)) {
                 if let Some(transmit) = self.send(now, way, kind, echo) {
                     return Some(transmit);
                 }
@@ -64,9 +64,18 @@ impl Punch {
             return Verdict::Never;
         }
         let ip = way.remote.ip();
-        let verdict = budget.probe(now, ip, packet::LEN, self.proven.contains(&ip));
+        let verdict = budget.probe(now, ip, packet::LEN, self.word(ip));
         self.counters.withheld += u64::from(verdict == Verdict::Never);
         verdict
+    }
+
+    /// On whose word something may be sent there.
+    fn word(&self, ip: IpAddr) -> Word {
+        match (self.answered.contains(&ip), self.proven.contains(&ip)) {
+            (true, _) => Word::Itself,
+            (false, true) => Word::Supernode,
+            (false, false) => Word::Namer,
+        }
     }
 
     fn send(&mut self, now: Instant, way: Way, kind: Kind, echo: u64) -> Option<(SocketId, SocketAddr, Vec<u8>)> {

@@ -6,6 +6,7 @@ use super::options::Options;
 use super::outcome::Outcome;
 use super::room::{PORT, Room};
 use super::run::{A, B, S, direct, meet, talk};
+use super::ticket;
 use super::world::{Plan, Protocols};
 use crate::failure::Failure;
 use crate::kernel;
@@ -51,6 +52,8 @@ enum What {
     Silence,
     /// S is behind this, A behind that, and A comes like this.
     Behind { supernode: Kind, joiner: Kind, by: By },
+    /// S is behind this, B in the world, and A, behind that, comes with a ticket that names both.
+    Through { supernode: Kind, joiner: Kind },
 }
 
 /// How someone joins a supernode that is behind a NAT.
@@ -62,9 +65,9 @@ enum By {
 }
 
 /// What became of a scene.
-struct Verdict {
-    is_good: bool,
-    said: String,
+pub(super) struct Verdict {
+    pub(super) is_good: bool,
+    pub(super) said: String,
 }
 
 /// `netem matrix --special`.
@@ -162,6 +165,12 @@ fn scenes() -> Result<Vec<Scene>, Failure> {
             });
         }
     }
+    for name in ["port-restricted", "symmetric", "address-dependent"] {
+        scenes.push(Scene {
+            name: format!("supernode behind {name}, a port-restricted home joins through a public member by ticket"),
+            what: What::Through { supernode: kind(name)?, joiner: kind("port-restricted")? },
+        });
+    }
     Ok(scenes)
 }
 
@@ -175,6 +184,9 @@ fn play(scene: &Scene, label: &str, seed: u64, options: &Options, signals: &Sign
         What::Silence => three(Kind::model("short-lived")?, Kind::model("short-lived")?).to_vec(),
         What::Behind { supernode, joiner, .. } => {
             vec![Plan::new("s", supernode.clone()), Plan::new("a", joiner.clone())]
+        }
+        What::Through { supernode, joiner } => {
+            vec![Plan::new("s", supernode.clone()), Plan::new("a", joiner.clone()), Plan::public("b")]
         }
     };
     let mut room = Room::build(label, &plans, seed, options, signals)?;
@@ -200,6 +212,7 @@ fn play(scene: &Scene, label: &str, seed: u64, options: &Options, signals: &Sign
             };
             join(&mut room, *by, is_required, options)?
         }
+        What::Through { .. } => ticket::join(&mut room, seed, options)?,
     };
     room.finish()?;
     Ok(verdict)
