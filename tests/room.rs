@@ -1,6 +1,11 @@
 //! The room as a whole: several nodes in virtual time, each with the real disk worker, over the simulated network.
 
 #[cfg(test)]
+#[expect(dead_code, reason = "shared with tests/nat, which uses all of it")]
+#[path = "nat/house.rs"]
+mod house;
+
+#[cfg(test)]
 #[path = "room/village.rs"]
 mod village;
 

@@ -3,7 +3,7 @@
 use crate::pair::{CLIENT, MS, PATIENCE, Pair, Plan, SERVER, STRANGER, pattern, secs, seed_of};
 use anjer::machine::Machine;
 use anjer::mrt::wire::{Cid, Clear, Pattern};
-use anjer::mrt::{Class, Config, ConnectTo, Endpoint, Event, StaticKey};
+use anjer::mrt::{Class, Config, ConnectTo, ConnectionHandle, Endpoint, Event, StaticKey};
 use anjer::time::Duration;
 use netem::{Packet, Verdict};
 use std::cell::RefCell;
@@ -26,6 +26,23 @@ fn catch(pair: &mut Pair, from: SocketAddr, kind: u8) -> Rc<RefCell<Vec<Packet>>
         Verdict::Drop
     });
     caught
+}
+
+/// A call by one of the patterns, of which the first packet of the kind was taken off the wire, and all others of it.
+fn call_and_catch(number: usize, from: SocketAddr, kind: u8, after: Duration) -> (Pair, ConnectionHandle, Packet) {
+    let mut pair = Pair::new(Plan::default());
+    let caught = catch(&mut pair, from, kind);
+    let to = pair.patterns()[number].clone();
+    let connection = pair.call(to);
+    pair.network.run_for(after);
+    let first = caught.borrow()[0].clone();
+    (pair, connection, first)
+}
+
+fn must_connect(pair: &mut Pair, within: Duration) {
+    pair.must("both are connected", within, |client, server| {
+        client.connection().is_some() && server.connection().is_some()
+    });
 }
 
 #[test]
@@ -52,18 +69,11 @@ fn a_caller_that_proves_its_key_from_an_address_that_is_not_its_own_turns_nothin
 #[test]
 fn an_answer_that_claims_to_come_from_elsewhere_turns_no_caller_on_that_address() {
     for number in 0..3 {
-        let mut pair = Pair::new(Plan::default());
-        let second = catch(&mut pair, SERVER, ACON);
-        let to = pair.patterns()[number].clone();
-        let connection = pair.call(to);
-        pair.network.run_for(30 * MS);
-        let packet = second.borrow()[0].clone();
+        let (mut pair, connection, packet) = call_and_catch(number, SERVER, ACON, 30 * MS);
         let came = packet.bytes.len();
         let record = pair.record();
         pair.network.inject(Packet { from: STRANGER, ..packet });
-        pair.must("both are connected", secs(2), |client, server| {
-            client.connection().is_some() && server.connection().is_some()
-        });
+        must_connect(&mut pair, secs(2));
         let channel = pair.client().say(connection, Class::Bulk, pattern(1, 50_000));
         pair.must("the called gets it where it is", secs(5), |_, server| server.whole(channel).is_some());
         // It is asked whether it is there, and told no more: it may be the way to the called, behind a NAT that answers from elsewhere.
@@ -79,12 +89,7 @@ fn an_answer_that_claims_to_come_from_elsewhere_turns_no_caller_on_that_address(
 fn an_answer_whose_return_address_was_changed_on_the_way_does_not_spoil_the_setup() {
     // The id in front of a Noise message is in the clear, and whoever sees the message can send it first with another one.
     for number in 0..3 {
-        let mut pair = Pair::new(Plan::default());
-        let second = catch(&mut pair, SERVER, ACON);
-        let to = pair.patterns()[number].clone();
-        let connection = pair.call(to);
-        pair.network.run_for(30 * MS);
-        let genuine = second.borrow()[0].clone();
+        let (mut pair, connection, genuine) = call_and_catch(number, SERVER, ACON, 30 * MS);
         let Ok(Clear::Acon { to, noise, .. }) = Clear::parse(&genuine.bytes) else { panic!() };
         let mut bytes = Vec::new();
         Clear::Acon { to, from: Cid(666), noise }.emit(&mut bytes);
@@ -99,12 +104,7 @@ fn an_answer_whose_return_address_was_changed_on_the_way_does_not_spoil_the_setu
 #[test]
 fn a_forged_answer_before_the_genuine_one_changes_nothing() {
     for number in 0..3 {
-        let mut pair = Pair::new(Plan::default());
-        let second = catch(&mut pair, SERVER, ACON);
-        let to = pair.patterns()[number].clone();
-        pair.call(to);
-        pair.network.run_for(30 * MS);
-        let genuine = second.borrow()[0].clone();
+        let (mut pair, _, genuine) = call_and_catch(number, SERVER, ACON, 30 * MS);
         let Ok(Clear::Acon { to, from, noise }) = Clear::parse(&genuine.bytes) else { panic!() };
         pair.network.set_tap(|_, _| Verdict::Pass);
         for broken in 0..noise.len() {
@@ -119,9 +119,7 @@ fn a_forged_answer_before_the_genuine_one_changes_nothing() {
         pair.network.run_for(MS);
         assert!(pair.client().events.is_empty(), "pattern {number}");
         pair.network.inject(genuine);
-        pair.must("both are connected", secs(2), |client, server| {
-            client.connection().is_some() && server.connection().is_some()
-        });
+        must_connect(&mut pair, secs(2));
     }
 }
 
@@ -245,12 +243,7 @@ fn requests_that_cannot_be_read_bring_the_cookies_too() {
 #[test]
 fn a_request_in_anothers_name_does_not_take_its_place() {
     for number in 0..3 {
-        let mut pair = Pair::new(Plan::default());
-        let first = catch(&mut pair, CLIENT, RCON);
-        let to = pair.patterns()[number].clone();
-        pair.call(to);
-        pair.network.run_for(MS);
-        let genuine = first.borrow()[0].clone();
+        let (mut pair, _, genuine) = call_and_catch(number, CLIENT, RCON, MS);
         pair.network.set_tap(|_, _| Verdict::Pass);
         // Whoever saw it asks first, from the same address and with the same id, for a connection of its own.
         let Ok(Clear::Rcon { from, .. }) = Clear::parse(&genuine.bytes).map(owned) else { panic!() };
@@ -264,9 +257,7 @@ fn a_request_in_anothers_name_does_not_take_its_place() {
         Clear::Rcon { relayed: false, pattern, from, cookie: &[], noise }.emit(&mut bytes);
         pair.network.inject(Packet { bytes, ..genuine.clone() });
         pair.network.inject(genuine);
-        pair.must("both are connected", secs(1), |client, server| {
-            client.connection().is_some() && server.connection().is_some()
-        });
+        must_connect(&mut pair, secs(1));
     }
 }
 

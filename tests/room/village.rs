@@ -1,14 +1,13 @@
-//! Nodes in their houses, and the streets between them.
+//! Nodes in their houses, which are those of `tests/nat`, and the streets between them.
 
-use anjer::machine::{Datagram, Ecn, Machine, SocketId};
+use crate::house::House;
 use anjer::node::api::ErrorCode;
 use anjer::node::disk::Worker;
 use anjer::node::identity::{Identity, NodeId};
 use anjer::node::room::RoomConfig;
 use anjer::node::{Command, Event, Node, NodeConfig};
 use anjer::time::{Duration, Instant};
-use netem::{Host, Link, Network, Packet};
-use std::collections::VecDeque;
+use netem::{Link, Network};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,66 +15,6 @@ use tempfile::TempDir;
 
 /// Midnight of some day, in Unix time, when every run begins.
 const EPOCH: Duration = Duration::from_secs(1_800_000_000);
-
-/// One node with its disk and whatever it told.
-pub(crate) struct House {
-    pub(crate) node: Node,
-    worker: Worker,
-    address: SocketAddr,
-    outgoing: VecDeque<Packet>,
-    pub(crate) told: Vec<(Duration, Event)>,
-}
-
-impl House {
-    /// Does the disk's work at once, and listens to what the node tells.
-    fn turn(&mut self, now: Duration) {
-        let now_there = Instant::from_start(now);
-        loop {
-            let mut replies = Vec::new();
-            while let Some(request) = self.node.poll_disk() {
-                self.worker.handle(request, &mut |reply| replies.push(reply));
-            }
-            let more = self.worker.work(&mut |reply| replies.push(reply));
-            if replies.is_empty() && !more {
-                break;
-            }
-            replies.into_iter().for_each(|reply| self.node.handle_disk(now_there, reply));
-        }
-        self.told.extend(std::iter::from_fn(|| self.node.poll_event()).map(|event| (now, event)));
-    }
-}
-
-impl Host for House {
-    fn handle_datagram(&mut self, now: Duration, from: SocketAddr, _: SocketAddr, bytes: &mut [u8]) {
-        let datagram = Datagram { socket: SocketId::MAIN, from, ecn: Ecn::NotCapable, contents: bytes };
-        self.node.handle_datagram(Instant::from_start(now), datagram);
-        self.turn(now);
-    }
-
-    fn handle_timeout(&mut self, now: Duration) {
-        self.node.handle_timeout(Instant::from_start(now));
-        self.turn(now);
-    }
-
-    fn handle_unreachable(&mut self, now: Duration, to: SocketAddr) {
-        self.node.handle_unreachable(Instant::from_start(now), to);
-        self.turn(now);
-    }
-
-    fn poll_transmit(&mut self, now: Duration) -> Option<Packet> {
-        if self.outgoing.is_empty() {
-            let mut buffer = Vec::new();
-            let transmit = self.node.poll_transmit(Instant::from_start(now), &mut buffer)?;
-            let packets = buffer.chunks(transmit.segment_size);
-            self.outgoing.extend(packets.map(|bytes| Packet::new(self.address, transmit.to, bytes.to_vec())));
-        }
-        self.outgoing.pop_front()
-    }
-
-    fn poll_timeout(&self) -> Option<Duration> {
-        self.node.poll_timeout().map(Instant::since_start)
-    }
-}
 
 /// A line as a person sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +76,7 @@ impl Village {
         let now = Instant::from_start(self.network.now());
         let node = Node::new(config, now, [self.starts; 32]);
         let worker = Worker::new(self.dir(index).to_owned(), self.folders[index].1.path().to_owned());
-        let house = House { node, worker, address: address(index), outgoing: VecDeque::new(), told: Vec::new() };
+        let house = House::new(node, worker, address(index), &[address(index).ip()]);
         self.network.add(address(index), house);
         self.touch(index);
     }

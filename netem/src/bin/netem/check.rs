@@ -7,6 +7,7 @@ use crate::nat;
 use crate::privilege;
 use crate::scenario::{Host, Scenario};
 use crate::signals::Signals;
+use crate::tools;
 use crate::world::{World, wait_until_listening};
 use clap::ValueEnum;
 use core::time::Duration;
@@ -99,13 +100,7 @@ pub(crate) fn main(options: &CheckOptions) -> Result<ExitCode, Failure> {
 fn require_tools(options: &CheckOptions) -> Result<(), Failure> {
     let mut tools = vec![(SERVER, "coturn"), (CLIENT, "coturn"), ("ip", "iproute2")];
     tools.extend(options.kernel.then_some(("nft", "nftables")));
-    for (tool, package) in tools {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        if !std::env::split_paths(&path).any(|folder| folder.join(tool).is_file()) {
-            return Err(Failure::new(format!("`{tool}` is not installed: `apt-get install {package}`")));
-        }
-    }
-    Ok(())
+    tools::require(&tools)
 }
 
 /// Every mapping with every filtering, and those that have a name; or what the kernel can be.

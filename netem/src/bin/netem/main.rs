@@ -7,7 +7,7 @@
 //!
 //! Reading order: `args`, `units`, `nat` and `scenario` (what is asked for), `namespace` (where programs run), `frame` (a packet),
 //! `gates` (NATs, and what is behind them), `carrier` (the loop that carries packets through the library's links and NATs), `world` (all of that, built and torn down), `run`,
-//! `kernel`, `check`, `matrix` (what the subcommands do with it); `privilege`, `signals`, `clock`, `failure` (what the system adds).
+//! `kernel`, `check`, `matrix` (what the subcommands do with it); `privilege`, `signals`, `clock`, `tools`, `failure` (what the system adds).
 
 #![cfg_attr(
     target_os = "linux",
@@ -44,6 +44,8 @@ mod run;
 mod scenario;
 #[cfg(target_os = "linux")]
 mod signals;
+#[cfg(target_os = "linux")]
+mod tools;
 #[cfg(target_os = "linux")]
 mod units;
 #[cfg(target_os = "linux")]

@@ -9,6 +9,7 @@ use super::{run, special};
 use crate::failure::{Context, Failure};
 use crate::privilege;
 use crate::signals::Signals;
+use crate::tools;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,13 +52,7 @@ fn require_tools(options: &Options) -> Result<(), Failure> {
     let mut tools = vec![("ip", "iproute2")];
     tools.extend((options.stun == Stun::Coturn).then_some(("turnserver", "coturn")));
     tools.extend(options.kernel.then_some(("nft", "nftables")));
-    for (tool, package) in tools {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        if !std::env::split_paths(&path).any(|folder| folder.join(tool).is_file()) {
-            return Err(Failure::new(format!("`{tool}` is not installed: `apt-get install {package}`")));
-        }
-    }
-    Ok(())
+    tools::require(&tools)
 }
 
 /// Every run of every pair, in the order of the pairs. A world that could not be built or kept is a run that is not connected.
