@@ -98,8 +98,12 @@ impl Node {
     /// It is about to call us.
     fn open_for(&mut self, now: Instant, record: &MemberRecord) {
         for to in record.facts.addresses.iter().filter(|to| is_global(to.ip()) && to.port() != 0) {
+            // It calls from where the supernode hears it.
+            if !self.is_proven(Some(record.id()), to.ip()) {
+                continue;
+            }
             let Some(home) = self.around.homes.of(to.ip()) else { continue };
-            let verdict = self.punching.budget.probe(now, to.ip(), packet::LEN, Word::Namer);
+            let verdict = self.punching.budget.probe(now, to.ip(), packet::LEN, Word::Supernode);
             if verdict == Verdict::Go {
                 let nonce = self.punching.opened.len() as u64;
                 let probe =

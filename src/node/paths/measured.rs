@@ -47,10 +47,11 @@ impl Node {
         self.tick_punching(now);
     }
 
-    /// From where members are heard, by us or else by the supernode; and how many of us hear the same offers, one of whom made them.
+    /// From where members are heard, by us or else by the supernode; and who may hear the same offers as we. The supernode reaches all by itself.
     fn note_where_members_are(&mut self) {
-        let view = self.room.view();
-        self.punching.budget.share(view.entries.len().saturating_sub(2));
+        let (view, own) = (self.room.view(), self.id());
+        let others = view.ids().filter(|id| *id != own && *id != view.epoch.supernode).map(|id| id.0);
+        self.punching.budget.share(own.0, others.collect());
         for entry in &view.entries {
             let id = entry.record.id();
             let heard = self.links.link(id).and_then(|link| link.remote).map(|remote| remote.ip().to_canonical());

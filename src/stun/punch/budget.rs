@@ -17,9 +17,11 @@ use std::net::IpAddr;
 /// Bytes that reach an IP address in an hour which neither proved itself nor was vouched for, from a whole room.
 pub const BYTES_TO_STRANGERS: u32 = 1000;
 
-/// The smallest share of that: four probes, as few as open two filters with one lost. Rooms of more than six may send more than
-/// [`BYTES_TO_STRANGERS`] together, as far as each of them reaches whoever names the address through others alone.
+/// The smallest share of that: four probes, as few as open two filters with one lost.
 pub const LEAST_SHARE: u32 = 192;
+
+/// How many members at most have one of an address: which, is drawn by lot, with the same lots at each of them.
+pub const SHARERS: usize = (BYTES_TO_STRANGERS / LEAST_SHARE) as usize;
 
 /// Bytes that go to an IP address in an hour on the supernode's word alone: two punches of the dearest kind.
 pub const BYTES_ON_TRUST: u32 = 270_000;
@@ -53,6 +55,9 @@ pub const MAX_DESTINATIONS: usize = 4_096;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SLOTS: u32 = 12;
+
+/// What a member is known by to all others.
+pub type Lot = [u8; 32];
 
 /// Who says that somebody at an IP address wants packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,8 +94,9 @@ pub struct Budget {
     this_hour: u32,
     sockets: u32,
     destinations: BTreeMap<IpAddr, Destination>,
-    /// Of [`BYTES_TO_STRANGERS`], ours.
-    share: u32,
+    /// Who else may be told of a victim that we are told of, and our own lot among them.
+    sharers: Vec<Lot>,
+    own: Lot,
     /// Bytes of this hour to addresses that a supernode vouched for and that did not answer.
     on_trust: u32,
 }
@@ -101,6 +107,8 @@ struct Destination {
     bytes: u32,
     /// Those that went there on the supernode's word, before it answered.
     on_trust: u32,
+    /// What it gets of us on a namer's word.
+    share: u32,
 }
 
 impl Default for Budget {
@@ -114,17 +122,31 @@ impl Default for Budget {
             this_hour: 0,
             sockets: 0,
             destinations: BTreeMap::new(),
-            share: BYTES_TO_STRANGERS,
+            sharers: Vec::new(),
+            own: [0; 32],
             on_trust: 0,
         }
     }
 }
 
 impl Budget {
-    /// So many members besides us may be told of the same victim: each of them sends its share.
-    pub fn share(&mut self, others: usize) {
-        let senders = u32::try_from(others).unwrap_or(u32::MAX).max(1);
-        self.share = (BYTES_TO_STRANGERS / senders).max(LEAST_SHARE);
+    /// These may be told of the same victim besides us, and are told apart by what they are known by to all: each of them sends its share,
+    /// or, where there are more than [`SHARERS`] in all, those whose turn it is at that address.
+    pub fn share(&mut self, own: Lot, others: Vec<Lot>) {
+        (self.own, self.sharers) = (own, others);
+    }
+
+    /// Of [`BYTES_TO_STRANGERS`], ours at this address.
+    fn share_of(&self, ip: IpAddr) -> u32 {
+        let all = self.sharers.len().saturating_add(1);
+        if all <= SHARERS {
+            return BYTES_TO_STRANGERS / u32::try_from(all).unwrap_or(u32::MAX).max(1);
+        }
+        let place = blake3::derive_key("anjer 2026 turns at an address", ip.to_string().as_bytes());
+        let draw = |lot: &Lot| *blake3::keyed_hash(&place, lot).as_bytes();
+        let own = draw(&self.own);
+        let before = self.sharers.iter().filter(|lot| draw(lot) < own).take(SHARERS).count();
+        if before < SHARERS { LEAST_SHARE } else { 0 }
     }
 
     /// Whether a stage that costs so many packets and sockets may begin: half of one is worth nothing.
@@ -187,11 +209,6 @@ impl Budget {
 
     fn pay(&mut self, now: Instant, ip: IpAddr, bytes: usize, word: Word) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let most = match word {
-            Word::Namer => self.share,
-            Word::Supernode => BYTES_ON_TRUST,
-            Word::Itself => BYTES_TO_ONE_IP,
-        };
         let trusted = if word == Word::Supernode { bytes } else { 0 };
         let on_trust = self.on_trust.saturating_add(trusted);
         if trusted > 0 && on_trust > ON_TRUST_IN_ALL {
@@ -205,11 +222,20 @@ impl Budget {
                 return word > Word::Namer;
             }
         }
-        let fresh = Destination { since: now, bytes: 0, on_trust: 0 };
-        let destination = self.destinations.entry(ip).or_insert(fresh);
-        if now.saturating_since(destination.since) >= HOUR {
-            *destination = fresh;
-        }
+        let known = self.destinations.get(&ip).filter(|known| now.saturating_since(known.since) < HOUR);
+        let known = known.copied().unwrap_or_else(|| Destination {
+            since: now,
+            bytes: 0,
+            on_trust: 0,
+            share: self.share_of(ip),
+        });
+        let most = match word {
+            Word::Namer => known.share,
+            Word::Supernode => BYTES_ON_TRUST,
+            Word::Itself => BYTES_TO_ONE_IP,
+        };
+        let destination = self.destinations.entry(ip).or_insert(known);
+        *destination = known;
         let sum = destination.bytes.saturating_add(bytes);
         if sum > most {
             return false;
@@ -295,13 +321,17 @@ mod tests {
     /// Whatever the room's size, and whoever else is told of the same victim.
     #[test]
     fn a_room_shares_what_a_stranger_gets() {
-        for others in [0, 1, 2, 3, 5, 6, 100] {
-            let mut budget = Budget::default();
-            budget.share(others);
-            let sent = send_for(&mut budget, 0, 60_000, Word::Namer, |_| ip(1)) * 48;
-            let room = sent * others.max(1) as u32;
-            assert!(room <= BYTES_TO_STRANGERS || others > 5, "{others}: {room}");
-            assert!(sent >= LEAST_SHARE, "{others}: {sent}");
+        for members in [1_u8, 2, 3, 5, 6, 7, 100] {
+            let lots: Vec<Lot> = (0..members).map(|n| [n; 32]).collect();
+            let sent = lots.iter().map(|own| {
+                let mut budget = Budget::default();
+                budget.share(*own, lots.iter().copied().filter(|lot| lot != own).collect());
+                send_for(&mut budget, 0, 60_000, Word::Namer, |_| ip(1)) * 48
+            });
+            let sent: Vec<u32> = sent.collect();
+            let (sum, senders) = (sent.iter().sum::<u32>(), sent.iter().filter(|bytes| **bytes >= LEAST_SHARE).count());
+            assert!(sum <= BYTES_TO_STRANGERS && sum >= BYTES_TO_STRANGERS * 4 / 5, "{members}: {sent:?}");
+            assert_eq!(senders, usize::from(members).min(SHARERS), "{members}: {sent:?}");
         }
     }
 
