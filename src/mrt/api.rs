@@ -365,6 +365,8 @@ pub enum ReceiveError {
 pub struct ConnectionStats {
     /// The way that data goes.
     pub route: Route,
+    /// Whether datagrams of full size (1200 bytes) went there both ways: the setup shows that for one of them only.
+    pub full_size: bool,
     /// Smoothed round-trip time; the initial guess until a sample was taken.
     pub rtt: Duration,
     /// Smallest round-trip time seen; `None` until a sample was taken.

@@ -12,7 +12,7 @@ use super::ticket::Ticket;
 use super::told::Told;
 use super::transfer::{Downloads, Serving};
 use crate::machine::{Datagram, Ecn, Machine, SocketReport, SocketRequest, Transmit};
-use crate::mrt::{Config, Endpoint, Route};
+use crate::mrt::{Config, ConnectionStats, Endpoint, Route};
 use crate::stun::fingerprint::Fingerprint;
 use crate::stun::punch::packet::PNCH;
 use crate::stun::{Packet, is_stun};
@@ -57,8 +57,8 @@ pub(super) enum Purpose {
 /// How members are reached, as it was told.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
-    /// The way that was told for each. Members only, so that there are no more than a room holds.
-    pub(super) told: BTreeMap<NodeId, Route>,
+    /// The way that was told for each, and the packets that it took. Members only, so that there are no more than a room holds.
+    pub(super) told: BTreeMap<NodeId, (Route, u64)>,
     /// Something changed: look again.
     pub(super) look: bool,
 }
@@ -267,21 +267,17 @@ impl Node {
         }
     }
 
-    /// Servers were asked what the world sees of our socket: this, or none of them answered.
+    /// Servers were asked what the world sees of our socket, before there was anybody to check their answers: this, or none of them answered.
+    /// It is a hint. What is told and published is what the live socket is told, whose answers bear the number of a question.
     pub fn set_public(&mut self, now: Instant, public: Option<SocketAddr>) {
         if self.stage != Stage::InRoom {
             return;
         }
-        let before = core::mem::replace(&mut self.public, public);
-        if before == public {
-            if public.is_none() {
-                self.told.push(Event::Address { public, nat: None });
-            }
-            return;
+        match public {
+            Some(public) => tracing::debug!(%public, "a server's first answer"),
+            None if self.public.is_none() => self.told.push(Event::Address { public, nat: None }),
+            None => {}
         }
-        let nat = public.filter(|public| public.ip() == self.config.local.ip()).map(|_| NatKind::None);
-        self.told.push(Event::Address { public, nat });
-        self.publish_record(now);
         self.settle(now);
     }
 
@@ -361,7 +357,7 @@ impl Node {
                 addr: own.or(stats.and_then(|stats| stats.remote())).or(entry.record.facts.addresses.first().copied()),
                 role: if id == view.epoch.supernode { Role::Supernode } else { Role::Member },
                 rank,
-                path: stats.map(|stats| path_of(stats.route)),
+                path: stats.as_ref().and_then(path_of),
                 rtt_ms: stats.filter(|stats| stats.min_rtt.is_some()).map(|stats| stats.rtt.as_secs_f64() * 1e3),
             }
         });
@@ -478,9 +474,12 @@ fn small(packet: Packet, buffer: &mut Vec<u8>) -> Transmit {
     Transmit { socket: packet.socket, to: packet.to, ecn: Ecn::NotCapable, segment_size }
 }
 
-/// A route in the user's words.
-pub(super) const fn path_of(route: Route) -> Path {
-    if route.is_relayed() { Path::Relayed } else { Path::Direct }
+/// A way in the user's words. A direct one is none before datagrams of full size went both ways.
+pub(super) fn path_of(stats: &ConnectionStats) -> Option<Path> {
+    match stats.route {
+        Route::Relayed { .. } => Some(Path::Relayed),
+        Route::Udp { .. } => stats.full_size.then_some(Path::Direct),
+    }
 }
 
 fn unix_ms(config: &NodeConfig, now: Instant) -> u64 {

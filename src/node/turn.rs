@@ -1,6 +1,6 @@
 //! What the parts report to each other, after every call, until all are quiet.
 
-use super::api::{Event, PathExplained};
+use super::api::{Event, Path, PathExplained};
 use super::catalogue::CatalogueOutput;
 use super::identity::NodeId;
 use super::links::{LinkEvent, LinkMessage};
@@ -82,6 +82,13 @@ impl Node {
                 self.links.handle_event(now, &mut self.endpoint, event.clone());
                 self.on_path_event(now, &event);
             }
+            mrt::Event::Connected { connection, route, .. } => {
+                self.links.handle_event(now, &mut self.endpoint, event);
+                if !route.is_relayed() {
+                    // By the time that both ends have proven who they are, it is known whether the path counts.
+                    self.endpoint.prove_size(now, connection);
+                }
+            }
             event => self.links.handle_event(now, &mut self.endpoint, event),
         }
     }
@@ -107,7 +114,7 @@ impl Node {
                 self.room.handle_link_up(now, LinkedPeer { record, remote, secret, dial });
                 self.catalogue.handle_link_up(peer);
                 if let Some(remote) = remote {
-                    self.on_met(now, remote);
+                    self.on_met(now, peer, remote);
                     self.add_member_vantage(now, remote);
                 }
                 self.look_for_path(now, peer);
@@ -220,24 +227,35 @@ impl Node {
         self.paths.told.retain(|peer, _| view.contains(*peer));
         for (id, connection) in self.links.linked().filter(|(peer, _)| view.contains(*peer)) {
             let Some(stats) = self.endpoint.stats(now, connection) else { continue };
-            let before = self.paths.told.insert(id, stats.route);
+            let before = self.paths.told.get(&id).map(|(route, _)| *route);
             if before == Some(stats.route) {
                 continue;
             }
+            let Some(path) = path_of(&stats) else {
+                // It counts once datagrams of full size went both ways.
+                self.paths.told.remove(&id);
+                self.endpoint.prove_size(now, connection);
+                continue;
+            };
             let rtt_ms = stats.min_rtt.map(|_| stats.rtt.as_secs_f64() * 1e3);
             let (punched, why) = self.punching.explain(id);
             // Without a punch it took the packets of the call.
             let probes = if punched == 0 && before.is_none() { stats.sent_packets } else { punched };
+            self.paths.told.insert(id, (stats.route, probes));
             let why = why.filter(|_| stats.route.is_relayed());
-            self.told.push(Event::Path { id, path: path_of(stats.route), rtt_ms, probes, why });
+            self.told.push(Event::Path { id, path, rtt_ms, probes, why });
         }
     }
 
     /// What is known of our NAT, in a line for people; or why nothing is.
     pub(super) fn explain_nat(&self) -> String {
         let nat = self.nat.fingerprint();
+        let ignored = match self.nat.ignored_answers() {
+            0 => String::new(),
+            count => format!("; {count} STUN answers were wrong and ignored"),
+        };
         if is_measured(nat) {
-            return nat.to_string();
+            return format!("{nat}{ignored}");
         }
         let why = if self.config.room.local {
             "all are on this machine or network, and no server or member is asked what it sees of this node"
@@ -246,7 +264,7 @@ impl Node {
         } else {
             "no STUN server has answered yet, and no member has said what it sees of this node"
         };
-        format!("not measured: {why}")
+        format!("not measured: {why}{ignored}")
     }
 
     /// How each member is reached, and why no better.
@@ -254,7 +272,8 @@ impl Node {
         let view = self.room.view();
         let members = self.links.linked().filter_map(|(id, connection)| Some((id, connection, view.record(id)?)));
         let explain = |(id, connection, record): (NodeId, ConnectionHandle, &MemberRecord)| {
-            let route = self.endpoint.stats(now, connection)?.route;
+            let stats = self.endpoint.stats(now, connection)?;
+            let route = stats.route;
             let via = match route {
                 Route::Relayed { by, .. } => self.links.peer_of(by),
                 Route::Udp { .. } => None,
@@ -263,9 +282,15 @@ impl Node {
             let standby = paths.iter().filter(|path| path.validated && !path.active).count();
             let theirs = &record.facts.nat;
             let nat = if is_measured(theirs) { theirs.to_string() } else { "not measured by that member".to_owned() };
-            let (probes, why) = self.punching.explain(id);
-            let why = why.filter(|_| route.is_relayed());
-            Some(PathExplained { id, path: path_of(route), via, standby, probes, nat, why })
+            let (punched, why) = self.punching.explain(id);
+            let probes = self.paths.told.get(&id).map_or(punched, |(_, told)| punched.max(*told));
+            let small =
+                || (!stats.full_size).then(|| "packets of full size (1200 bytes) do not get through".to_owned());
+            let (path, why) = match path_of(&stats) {
+                Some(Path::Relayed) => (Path::Relayed, why),
+                _ => (Path::Direct, small()),
+            };
+            Some(PathExplained { id, path, via, standby, probes, nat, why })
         };
         members.filter_map(explain).collect()
     }

@@ -83,9 +83,15 @@ fn each_member_is_told_once_how_each_other_is_reached() {
     for client in &mut clients {
         client.wait_for_text("all here");
     }
+    let ids: Vec<String> = clients[1..].iter().map(Client::id).collect();
+    let is_told =
+        |clients: &[Client], id: &String| clients[0].events_called("path").iter().any(|event| event["id"] == *id);
+    while !ids.iter().all(|id| is_told(&clients, id)) {
+        clients[0].wait("path", |event| event["event"] == "path");
+    }
     let paths = clients[0].events_called("path");
-    for other in &clients[1..] {
-        let told: Vec<_> = paths.iter().filter(|event| event["id"] == other.id()).collect();
+    for id in &ids {
+        let told: Vec<_> = paths.iter().filter(|event| event["id"] == *id).collect();
         assert_eq!(told.len(), 1, "{paths:?}");
         assert_eq!(told[0]["path"], "direct");
         assert!(told[0]["probes"].as_u64().is_some_and(|probes| (1..100).contains(&probes)), "{paths:?}");

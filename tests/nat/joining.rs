@@ -33,3 +33,25 @@ fn members_that_cannot_reach_each_other_are_relayed_at_once() {
     town.command(a, Command::Talk("hello".into()));
     assert!(town.run_until(MINUTE, |town| town.has_heard(b, "hello")));
 }
+
+/// A NAT is measured while its owner comes in, and for a second or two after that. Everybody hears of it all the same, whoever leads and
+/// however they met.
+#[test]
+fn what_is_measured_of_a_nat_after_its_owner_came_in_reaches_everybody() {
+    let mut town = Town::new(3);
+    let hard = town.nat(&[Behaviour::symmetric_sequential()]);
+    let home = town.nat(&[Behaviour::port_restricted()]);
+    let (supernode, member) = (town.settle(home, false), town.settle(hard, false));
+    // Both type as soon as they know an address: nothing else is known yet.
+    assert!(town.run_until(MINUTE, |town| town.public(supernode).is_some() && town.public(member).is_some()));
+    let [theirs, ours] = [town.public(member), town.public(supernode)].map(Option::unwrap);
+    town.command(supernode, Command::AdmitAddress(theirs));
+    town.command(member, Command::ConnectTo(ours));
+    assert!(town.run_until(MINUTE, |town| town.members(supernode).len() == 2), "{}", town.story(member));
+    town.run_until(Duration::from_secs(10), |_| false);
+    for (at, of) in [(supernode, member), (member, supernode)] {
+        town.command(at, Command::Why);
+        let known = town.nat_as_known(at, of).unwrap();
+        assert!(!known.contains("mapping=?") && known.contains("filtering=address+port"), "{at} of {of}: {known}");
+    }
+}

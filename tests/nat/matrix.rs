@@ -195,7 +195,11 @@ fn every_pair_of_nats_gets_the_path_that_it_can_have() {
     assert!(direct * 100 >= tried * 95, "{direct} of {tried}");
     for row in &rows {
         let Some(bar) = row.1.bar() else { continue };
-        assert!(time(&row.1.warm, 50).is_none_or(|time| time <= bar), "{}", row.1.line());
-        assert!(time(&row.1.cold, 50).is_none_or(|time| time <= bar), "just started: {}", row.1.line());
+        for runs in [&row.1.warm, &row.1.cold].into_iter().filter(|runs| !runs.is_empty()) {
+            assert!(time(runs, 50).is_some_and(|time| time <= bar), "{}", row.1.line());
+        }
+        // What a few runs show of nineteen in twenty is little.
+        let (direct, runs) = (row.1.direct(), row.1.runs().count());
+        assert!(runs < 100 || direct * 100 >= runs * 94, "{}", row.1.line());
     }
 }

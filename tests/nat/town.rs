@@ -277,6 +277,16 @@ impl Town {
         self.told(index).filter_map(nat).last()
     }
 
+    /// What a node knows of another one's NAT, as it said last.
+    pub(crate) fn nat_as_known(&self, index: usize, of: usize) -> Option<String> {
+        let of = self.id(of);
+        let nat = |(_, event): &(Duration, Event)| match event {
+            Event::Why { paths, .. } => paths.iter().find(|path| path.id == of).map(|path| path.nat.clone()),
+            _ => None,
+        };
+        self.told(index).filter_map(nat).last()
+    }
+
     /// What the world sees of a node, as it says itself.
     pub(crate) fn public(&self, index: usize) -> Option<SocketAddr> {
         let public = |(_, event): &(Duration, Event)| match event {

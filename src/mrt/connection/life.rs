@@ -224,6 +224,7 @@ impl Connection {
     pub(crate) fn stats(&self, now: Instant) -> ConnectionStats {
         let mut stats = ConnectionStats {
             route: self.first_route,
+            full_size: false,
             rtt: Duration::ZERO,
             min_rtt: None,
             silent_for: now.saturating_since(self.began),
@@ -238,6 +239,7 @@ impl Connection {
         };
         if let Some(live) = &self.live {
             stats.route = live.paths.active.route;
+            stats.full_size = live.paths.active.full_size;
             stats.rtt = live.rtt();
             stats.min_rtt = live.paths.active.rtt.min();
             stats.silent_for = now.saturating_since(live.last_heard);

@@ -5,7 +5,7 @@
 //! everywhere, and goes where an answer comes from first.
 
 use super::live::Live;
-use super::paths::{Due, Notice, Path, Purpose, choice};
+use super::paths::{Due, Notice, Path, Purpose, base_of, choice};
 use super::receive::find_lost;
 use crate::mrt::api::ConnectionHandle;
 use crate::mrt::route::{AddPathError, Route};
@@ -170,9 +170,18 @@ impl Live {
             self.on_trial_answered(now, index, arrival, token);
         } else if let Some(index) = self.paths.standby_asked(token) {
             self.on_standby_answered(now, index, token);
-        } else if self.paths.active.liveness.on_answer(now, token, None).is_some() && self.initiator {
+        } else if let Some(rtt) = self.paths.active.liveness.on_answer(now, token, None) {
+            let active = &mut self.paths.active;
+            if !active.full_size && arrival.route == active.route && arrival.size >= usize::from(base_of(active.route))
+            {
+                active.full_size = true;
+                if active.rtt.min().is_none() {
+                    active.rtt.update(now, rtt, Duration::ZERO);
+                }
+                self.paths.notices.push_back(Notice::Up(arrival.route, rtt));
+            }
             // Our way is good both ways. If the other side left it, it is called back.
-            if self.paths.standby.iter().any(|path| path.wanted) {
+            if self.initiator && self.paths.standby.iter().any(|path| path.wanted) {
                 self.channels.ping();
             }
         }
@@ -204,6 +213,7 @@ impl Live {
         let mut path = self.paths.fresh(now, route);
         path.rtt.update(now, rtt, Duration::ZERO);
         path.wanted = wanted;
+        path.full_size = true;
         path.liveness.stand_by(now);
         if !self.paths.has_room() {
             let worst = choice::worst(&self.paths.standby);
@@ -274,6 +284,9 @@ impl Live {
             }
         }
         if is_active {
+            if !same_host {
+                self.paths.active.liveness.ask(now);
+            }
             if self.acks_to == from {
                 self.acks_to = to;
             }
@@ -385,6 +398,13 @@ impl Live {
         // The other side learns where we are now.
         self.last_pinged = now;
         self.channels.ping();
+    }
+
+    /// The active path is to be shown to carry datagrams of full size both ways, unless it was.
+    pub(super) fn prove_size(&mut self, now: Instant) {
+        if !self.paths.active.full_size {
+            self.paths.active.liveness.ask(now);
+        }
     }
 
     /// Whoever relayed for some of our paths is gone.

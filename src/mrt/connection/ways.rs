@@ -36,6 +36,14 @@ impl Connection {
         }
     }
 
+    pub(crate) fn prove_size(&mut self, now: Instant) {
+        if self.is_established()
+            && let Ok(live) = self.writable()
+        {
+            live.prove_size(now);
+        }
+    }
+
     /// Says whether it had a path that went through there.
     pub(crate) fn on_relay_gone(&mut self, now: Instant, relay: ConnectionHandle) -> bool {
         match self.writable() {

@@ -275,8 +275,10 @@ impl Endpoint {
         Some(entry.connection.stats(now))
     }
 
-    /// Connections that say nothing are kept alive so often from here on: as often as the NAT in front of us needs it.
+    /// Connections that say nothing are kept alive so often from here on: as often as the NAT in front of us needs it, and often enough for
+    /// one to be lost before the other side takes the silence for the end.
     pub fn set_keep_alive(&mut self, interval: Duration) {
+        let interval = interval.min(self.config.idle_timeout / 3);
         self.config.keep_alive = Some(interval);
         self.config.standby_keep_alive = self.config.standby_keep_alive.min(interval);
     }

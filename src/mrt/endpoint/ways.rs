@@ -54,6 +54,16 @@ impl Endpoint {
         }
     }
 
+    /// The path that a connection uses is to be shown to carry datagrams of full size both ways (RFC 9000 §8.2.1), which its setup shows for
+    /// one of them: [`Event::PathUp`](crate::mrt::Event::PathUp) says that it does, and so do its
+    /// [numbers](crate::mrt::ConnectionStats::full_size). A path that was [added](Self::add_path) has shown it.
+    pub fn prove_size(&mut self, now: Instant, connection: ConnectionHandle) {
+        if let Some(entry) = self.entry_mut(connection) {
+            entry.connection.prove_size(now);
+            self.touched(connection);
+        }
+    }
+
     /// Whether a connection can go this way.
     pub(super) fn can_go(&mut self, connection: ConnectionHandle, route: Route) -> Result<(), NoRelay> {
         let Route::Relayed { by, channel } = route else { return Ok(()) };

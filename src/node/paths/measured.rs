@@ -29,6 +29,7 @@ impl Node {
             self.reconsider(now, peer, &mut pair, settled);
             self.punching.pairs.insert(peer, pair);
         }
+        self.renew_meetings(now);
         self.tick_punching(now);
     }
 

@@ -1,12 +1,15 @@
 //! Two people who typed each other's addresses: `A` at one end, `C` at the other, and nobody in between.
 
+use super::around::Home;
 use super::sockets::Owner;
 use crate::machine::{SocketId, SocketReport};
 use crate::mrt::Route;
+use crate::node::identity::NodeId;
 use crate::node::links::DialNumber;
 use crate::node::node::Node;
 use crate::stun::Packet;
 use crate::stun::candidate::is_global;
+use crate::stun::fingerprint::Fingerprint;
 use crate::stun::punch::strangers::{self, Config, Event, Strangers};
 use crate::time::{Duration, Instant};
 use std::collections::BTreeMap;
@@ -21,16 +24,23 @@ const CALLING_TIME: Duration = Duration::from_secs(20);
 /// Ways that one call tries besides the typed one, at most.
 const MAX_WAYS: usize = 3;
 
+/// Sockets on which the other end was heard that are kept until it is known which one it uses, at most.
+const MAX_SOCKETS: usize = 8;
+
 /// One typed address.
 #[derive(Debug)]
 struct Meeting {
     number: u64,
     strangers: Strangers,
+    /// What was known of our NAT when it began.
+    known: Fingerprint,
+    /// When it is given up.
+    until: Instant,
     /// The call that is to be told of ways. `None`: we wait to be called.
     dial: Option<DialNumber>,
     ways: usize,
-    /// The last way that was tried: its socket is in use.
-    socket: Option<SocketId>,
+    /// Where the other end was heard: one of these sockets is in use, and which one is its choice as much as ours.
+    sockets: Vec<SocketId>,
 }
 
 /// All typed addresses that are waited for.
@@ -56,6 +66,18 @@ impl Node {
             return;
         }
         self.end_meeting(now, typed);
+        let until = now + if dial.is_some() { CALLING_TIME } else { self.config.room.times.door };
+        let (number, strangers) = self.begin_meeting(now, typed, home, until);
+        let known = *self.nat.fingerprint();
+        let meeting = Meeting { number, strangers, known, until, dial, ways: 0, sockets: Vec::new() };
+        self.meetings.by_address.insert(typed, meeting);
+        if let Some(dial) = dial {
+            self.links.expect_route(dial);
+        }
+        self.settle_meeting(now, typed);
+    }
+
+    fn begin_meeting(&mut self, now: Instant, typed: SocketAddr, home: Home, until: Instant) -> (u64, Strangers) {
         self.meetings.begun += 1;
         let number = self.meetings.begun;
         let sockets = self.sockets.reserve(Owner::Strangers(number), strangers::SOCKETS);
@@ -65,28 +87,44 @@ impl Node {
             sockets: vec![(home.socket, home.local)],
             first_socket: SocketId(sockets.start),
             seed: self.punching.draw(number),
-            patience: if dial.is_some() { CALLING_TIME } else { self.config.room.times.door },
+            patience: until.saturating_since(now),
         };
-        let strangers = Strangers::new(now, config);
-        self.meetings.by_address.insert(typed, Meeting { number, strangers, dial, ways: 0, socket: None });
-        if let Some(dial) = dial {
-            self.links.expect_route(dial);
+        (number, Strangers::new(now, config))
+    }
+
+    /// More is known of our NAT: where nobody was heard yet, it is looked for them as that NAT asks for.
+    pub(super) fn renew_meetings(&mut self, now: Instant) {
+        let known = *self.nat.fingerprint();
+        let decides = |nat: &Fingerprint| (nat.mapping, nat.filtering, nat.ports);
+        for typed in self.meetings.by_address.keys().copied().collect::<Vec<_>>() {
+            let Some(home) = self.around.homes.of(typed.ip()) else { continue };
+            let is_stale = |meeting: &&mut Meeting| {
+                meeting.sockets.is_empty() && decides(&meeting.known) != decides(&known) && now < meeting.until
+            };
+            let Some(meeting) = self.meetings.by_address.get_mut(&typed).filter(is_stale) else { continue };
+            let (number, until) = (meeting.number, meeting.until);
+            meeting.strangers.stop(&[]);
+            self.settle_meeting(now, typed);
+            self.sockets.forget(Owner::Strangers(number));
+            let (number, strangers) = self.begin_meeting(now, typed, home, until);
+            if let Some(meeting) = self.meetings.by_address.get_mut(&typed) {
+                (meeting.number, meeting.strangers, meeting.known) = (number, strangers, known);
+            }
+            self.settle_meeting(now, typed);
         }
-        self.settle_meeting(now, typed);
     }
 
     /// They met, or it is given up.
     fn end_meeting(&mut self, now: Instant, typed: SocketAddr) {
         if let Some(meeting) = self.meetings.by_address.get_mut(&typed) {
-            let socket = meeting.socket;
-            meeting.strangers.stop(socket);
+            meeting.strangers.stop(&meeting.sockets);
             self.settle_meeting(now, typed);
         }
         let Some(meeting) = self.meetings.by_address.remove(&typed) else { return };
-        if let Some(socket) = meeting.socket
-            && self.around.homes.iter().all(|home| home.socket != socket)
-        {
-            self.punching.kept.keep(now, socket);
+        for socket in meeting.sockets {
+            if self.around.homes.iter().all(|home| home.socket != socket) {
+                self.punching.kept.keep(now, socket);
+            }
         }
         self.sockets.forget(Owner::Strangers(meeting.number));
         if let Some(dial) = meeting.dial {
@@ -95,9 +133,11 @@ impl Node {
     }
 
     /// A link came up: whoever was looked for at its address is found.
-    pub(in crate::node) fn on_met(&mut self, now: Instant, remote: SocketAddr) {
+    pub(in crate::node) fn on_met(&mut self, now: Instant, peer: NodeId, remote: SocketAddr) {
         let met = |typed: &&SocketAddr| typed.ip() == remote.ip();
         if let Some(typed) = self.meetings.by_address.keys().find(met).copied() {
+            let spent = self.meetings.by_address.get(&typed).map_or(0, |meeting| meeting.strangers.probes());
+            self.punching.note_met(peer, spent);
             self.end_meeting(now, typed);
         }
     }
@@ -162,7 +202,9 @@ impl Node {
         while let Some(event) = meeting.strangers.poll_event() {
             match event {
                 Event::Heard { socket, from, answered: true } => {
-                    meeting.socket = Some(socket);
+                    if meeting.sockets.len() < MAX_SOCKETS && !meeting.sockets.contains(&socket) {
+                        meeting.sockets.push(socket);
+                    }
                     if meeting.ways < MAX_WAYS {
                         meeting.ways += 1;
                         ways.extend(meeting.dial.map(|dial| (dial, Route::Udp { socket, remote: from })));

@@ -94,6 +94,11 @@ impl Nat {
         self.fingerprint().blocked || (self.has_server && self.public().is_none())
     }
 
+    /// Answers of STUN servers that were wrong in some way, and changed nothing.
+    pub(in crate::node) fn ignored_answers(&self) -> u64 {
+        self.discovery.ignored().total().saturating_add(self.client.ignored().total())
+    }
+
     /// A punch's socket is closed: nobody waits for its port.
     pub(super) fn forget_port(&mut self, socket: SocketId) {
         self.client.forget_socket(socket);

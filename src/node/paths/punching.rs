@@ -24,6 +24,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// less than the time after which the room suspects the supernode, which would be our doing.
 const SUFFERING: Duration = Duration::from_millis(800);
 
+/// Those who were met by a typed address that are remembered, at most.
+const MAX_MET: usize = 256;
+
 /// Links that were punched, with what was spent and learned.
 #[derive(Debug)]
 pub(in crate::node) struct Punching {
@@ -38,6 +41,8 @@ pub(in crate::node) struct Punching {
     pub(super) began: Instant,
     /// Members that our NAT was opened for, and which of their records it was.
     pub(super) opened: BTreeMap<NodeId, u64>,
+    /// What was spent on those who were met by a typed address.
+    met: BTreeMap<NodeId, u64>,
     /// Probes that are to leave.
     outgoing: VecDeque<Packet>,
     pub(super) seed: [u8; 32],
@@ -54,19 +59,28 @@ impl Punching {
             kept: Kept::default(),
             began: now,
             opened: BTreeMap::new(),
+            met: BTreeMap::new(),
             outgoing: VecDeque::new(),
             seed,
         }
     }
 
+    /// So many packets were spent on finding somebody whose address was typed.
+    pub(super) fn note_met(&mut self, peer: NodeId, spent: u32) {
+        if self.met.len() < MAX_MET || self.met.contains_key(&peer) {
+            self.met.insert(peer, spent.into());
+        }
+    }
+
     /// Packets spent on a pair, and why it is not direct.
     pub(in crate::node) fn explain(&self, peer: NodeId) -> (u64, Option<String>) {
-        let Some(pair) = self.pairs.get(&peer) else { return (0, None) };
+        let met = self.met.get(&peer).copied().unwrap_or(0);
+        let Some(pair) = self.pairs.get(&peer) else { return (met, None) };
         let spent = match &pair.state {
             State::Punching(punch) => pair.spent + u64::from(punch.probes()),
             State::Resting(_) | State::Proving(_) | State::Direct => pair.spent,
         };
-        (spent, pair.why.clone())
+        (met + spent, pair.why.clone())
     }
 
     /// When [`Node::tick_punching`] is due.
@@ -158,7 +172,10 @@ impl Node {
                     State::Resting(_) if self.room.is_member(peer) => self.begin(now, peer, &mut pair),
                     // Somebody at the door, or at whose door we are: it is too early to make either send anything.
                     State::Resting(_) => pair.state = State::Resting(now + LOOK_AGAIN),
-                    State::Proving(_) => pair.move_to_rest(now, "the path that was found did not hold".to_owned()),
+                    State::Proving(_) => {
+                        pair.move_to_rest(now, "the path that was found did not hold".to_owned());
+                        self.paths.forget(peer);
+                    }
                     State::Punching(_) | State::Direct => {}
                 }
             }
@@ -341,6 +358,7 @@ impl Node {
                     && matches!(pair.state, State::Proving(_))
                 {
                     pair.move_to_rest(now, "the path that was found does not carry full-size packets".to_owned());
+                    self.paths.forget(peer);
                 }
             }
             _ => {}

@@ -121,6 +121,8 @@ impl Discovery {
         self.keepalive = DEFAULT_KEEPALIVE;
         self.is_settled = false;
         self.events.clear();
+        // What the last network bore may be too long for this one.
+        self.events.push_back(Event::Keepalive(self.keepalive));
         self.survey.restart(&mut self.bench, now, self.config.socket, self.config.patience);
         self.advance(now);
     }

@@ -209,7 +209,7 @@ impl Strangers {
             return;
         }
         if now >= self.began + self.config.patience {
-            self.stop(None);
+            self.stop(&[]);
             self.events.push_back(Event::Ended { probes: self.spent });
             return;
         }
@@ -293,8 +293,8 @@ impl Strangers {
         self.events.pop_front()
     }
 
-    /// Stops, and closes its own sockets but the one that the owner goes on with.
-    pub fn stop(&mut self, but: Option<SocketId>) {
+    /// Stops, and closes its own sockets but those that the owner goes on with.
+    pub fn stop(&mut self, but: &[SocketId]) {
         if self.over {
             return;
         }
@@ -302,7 +302,7 @@ impl Strangers {
         (self.holding, self.casting) = (None, None);
         self.answers.clear();
         for socket in core::mem::take(&mut self.held) {
-            if Some(socket) == but {
+            if but.contains(&socket) {
                 self.handed_over += 1;
                 continue;
             }

@@ -40,6 +40,8 @@ pub(in crate::mrt::connection) struct Path {
     pub(in crate::mrt::connection) last_heard: Instant,
     /// The other side sends data here, as far as its newest packet tells.
     pub(in crate::mrt::connection) wanted: bool,
+    /// Datagrams of full size went both ways.
+    pub(in crate::mrt::connection) full_size: bool,
     counters: Counters,
 }
 
@@ -68,6 +70,7 @@ impl Path {
             liveness: Liveness::default(),
             last_heard: now,
             wanted: false,
+            full_size: false,
             counters: Counters::default(),
         }
     }

@@ -146,9 +146,21 @@ impl Punch {
         stages.iter().all(|stage| stage.kind() <= StageKind::Fresh)
     }
 
+    /// Whether the other end named an address that one of our sockets can send to.
+    fn shares_family(&self) -> bool {
+        let theirs = self.theirs.iter().flat_map(|offer| &offer.candidates).map(|candidate| candidate.address);
+        let ours = |address: SocketAddr| {
+            self.config.ours.sockets.iter().any(|(_, local)| local.is_ipv4() == address.is_ipv4())
+        };
+        theirs.into_iter().any(ours)
+    }
+
     /// The initiator goes on to what is next in its plan, or gives up.
     pub(super) fn next_stage(&mut self, now: Instant, budget: &mut Budget) {
-        let otherwise = self.plan.as_ref().map_or(Reason::Silent, |plan| plan.otherwise);
+        let otherwise = match self.plan.as_ref().map_or(Reason::Silent, |plan| plan.otherwise) {
+            Reason::NothingCame if !self.shares_family() => Reason::NoCommonFamily,
+            otherwise => otherwise,
+        };
         if !self.config.initiator {
             return self.fail(now, otherwise);
         }

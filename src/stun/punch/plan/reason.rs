@@ -16,6 +16,8 @@ pub enum Reason {
     },
     /// By what is known, packets should get through.
     NothingCame,
+    /// One end has IPv4 alone, the other IPv6 alone.
+    NoCommonFamily,
     /// Ports were guessed at, and none was hit.
     NotHit,
     /// Both are behind one NAT, which does not let them meet.
@@ -51,6 +53,7 @@ impl fmt::Display for Reason {
                 );
             }
             Self::NothingCame => "no packet came through, though by what is known of the NATs it should",
+            Self::NoCommonFamily => "one end has IPv4 alone and the other IPv6 alone: there is no direct way",
             Self::NotHit => "their NAT's port was guessed at and not hit",
             Self::SameNat => "both are behind one NAT and do not reach each other inside",
             Self::NotProven => "their public address is not proven, so that no ports are tried there",

@@ -34,7 +34,12 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     let rows: Vec<Row> = pairs
         .iter()
         .zip(outcomes)
-        .map(|(pair, outcomes)| Row { pair: pair.name(), is_required: pair.is_required(), outcomes })
+        .map(|(pair, outcomes)| Row {
+            pair: pair.name(),
+            is_required: pair.is_required(),
+            bar: pair.bar(options.rtt),
+            outcomes,
+        })
         .collect();
     let text = table(&rows, options.rtt);
     print!("{text}");

@@ -4,7 +4,8 @@ use super::options::{Options, Pairs};
 use crate::failure::Failure;
 use crate::kernel;
 use clap::ValueEnum;
-use netem::{Behaviour, MATRIX, direct_path_required};
+use core::time::Duration;
+use netem::{Behaviour, MATRIX, Possible, direct_path_possible, direct_path_required};
 
 /// A kind of the matrix, or any other that the library has a name for.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,14 @@ impl Pair {
     /// Whether a direct path must be found.
     pub(crate) fn is_required(&self) -> bool {
         direct_path_required(&self.0.nats, &self.1.nats)
+    }
+
+    /// How long it may take in the median: three round trips, or, where ports have to be guessed at, five seconds.
+    pub(crate) fn bar(&self, rtt: Duration) -> Duration {
+        match direct_path_possible(&self.0.nats, &self.1.nats) {
+            Possible::Yes => rtt * 3,
+            Possible::ByGuessing { .. } | Possible::No => Duration::from_secs(5),
+        }
     }
 
     pub(crate) fn name(&self) -> String {

@@ -12,6 +12,8 @@ const ENOUGH: usize = 95;
 pub(crate) struct Row {
     pub(crate) pair: String,
     pub(crate) is_required: bool,
+    /// The median time that it may take.
+    pub(crate) bar: Duration,
     pub(crate) outcomes: Vec<Outcome>,
 }
 
@@ -20,11 +22,13 @@ impl Row {
         self.outcomes.iter().filter(|outcome| outcome.is_direct()).count()
     }
 
-    /// Whether it is as it must be.
+    /// Whether it is as it must be: everybody connected; and directly, often and soon enough, where that is required.
     pub(crate) fn is_good(&self) -> bool {
         let is_connected = self.outcomes.iter().all(|outcome| outcome.is_connected);
         let is_enough = self.direct() * 100 >= self.outcomes.len() * ENOUGH;
-        is_connected && (is_enough || !self.is_required)
+        let times: Vec<u64> = self.outcomes.iter().filter_map(Outcome::time_to_direct).map(millis).collect();
+        let is_soon = percentile(&times, 50).is_some_and(|median| median <= millis(self.bar));
+        is_connected && ((is_enough && is_soon) || !self.is_required)
     }
 }
 
@@ -127,7 +131,7 @@ mod tests {
     }
 
     fn row(is_required: bool, outcomes: Vec<Outcome>) -> Row {
-        Row { pair: "a × b".into(), is_required, outcomes }
+        Row { pair: "a × b".into(), is_required, bar: 120 * MS, outcomes }
     }
 
     #[test]
@@ -148,6 +152,7 @@ mod tests {
         assert!(!row(true, nineteen[1..].to_vec()).is_good());
         assert!(row(false, vec![relayed()]).is_good());
         assert!(!row(false, vec![Outcome::default()]).is_good());
+        assert!(!row(true, vec![direct(121, 1); 2]).is_good() && row(false, vec![direct(121, 1); 2]).is_good());
     }
 
     #[test]
