@@ -35,11 +35,20 @@ const UNTIL_BACK: Duration = Duration::from_secs(15);
 /// Lines that a member misses while it is not there.
 const MISSED_LINES: usize = 20;
 
-/// A file that takes some seconds: how large, how long until it is on offer, and until it is there.
+/// A file that takes some seconds: how large, how much of it is on its way when something happens, how long until it is on offer, and until
+/// it is there.
 const FILE: &str = "payload.bin";
-const FILE_BYTES: usize = 20 << 20;
+const FILE_BYTES: usize = 8 << 20;
+const UNDER_WAY: u64 = 1 << 20;
 const UNTIL_OFFERED: Duration = Duration::from_secs(20);
 const UNTIL_SAVED: Duration = Duration::from_secs(90);
+
+/// A link that sends less than this in such a piece of time carries no file: 60 kB a second are lines of chat and acknowledgements.
+const PIECE: Duration = Duration::from_millis(250);
+const STILL: u64 = 15_000;
+
+/// When we come to something later than this, it is said.
+const LATE: Duration = Duration::from_millis(100);
 
 /// The time that a scene measures, once all is over.
 enum Measure {
@@ -72,10 +81,14 @@ pub(crate) fn play(scene: Scene, stage: &mut Stage<'_>, seed: u64, options: &Opt
             Scene::Stop => stop(stage, options.pause)?,
             Scene::Split => split(stage)?,
             Scene::Unreachable => unreachable(stage)?,
+            Scene::Returns => returns(stage)?,
             Scene::Restart => restart(stage)?,
             Scene::Download => download(stage)?,
         };
-        stage.talk(AFTERWARDS, |_| false)?;
+        // Rooms that did not find each other have been told of; what they say to themselves is no news.
+        if !matches!(measure, Measure::Time(None)) {
+            stage.talk(AFTERWARDS, |_| false)?;
+        }
         settle(stage)?;
     }
     Ok(judge(stage, &measure, begun))
@@ -134,35 +147,55 @@ fn split(stage: &mut Stage<'_>) -> Result<Measure, Failure> {
     Ok(Measure::Time(took))
 }
 
-/// Nobody reaches anybody, then somebody is there again whom everybody reaches.
+/// Nobody reaches anybody, then all are reached again.
 fn unreachable(stage: &mut Stage<'_>) -> Result<Measure, Failure> {
     // What is on its way is not the subject here.
     settle(stage)?;
     let Some(supernode) = stage.line_of_succession().first().copied() else { return Ok(Measure::Time(None)) };
+    let at = stage.cut(&[supernode]);
+    expect_complaints(stage, at)?;
+    let at = stage.heal();
+    let is_one = |stage: &Stage<'_>| stage.united().is_some_and(|since| since >= at);
+    come_back(stage, at, is_one)
+}
+
+/// The same, but the only one that is reached dies and is started again.
+fn returns(stage: &mut Stage<'_>) -> Result<Measure, Failure> {
+    settle(stage)?;
+    let Some(supernode) = stage.line_of_succession().first().copied() else { return Ok(Measure::Time(None)) };
     let at = stage.kill(supernode);
-    let left: Vec<usize> = stage.here().collect();
+    expect_complaints(stage, at)?;
+    let at = stage.restart(supernode, stage.typed.len())?;
+    let measure = come_back(stage, at, |stage| stage.united().is_some())?;
+    stage.let_speak(supernode);
+    Ok(measure)
+}
+
+/// Waits a while, in silence, in which everybody who is here has to say that it reaches nobody.
+fn expect_complaints(stage: &mut Stage<'_>, at: Duration) -> Result<(), Failure> {
     stage.quiet(UNTIL_BACK, |_| false)?;
-    for number in left {
+    let mut silent = Vec::new();
+    for number in stage.here() {
         let errors = &stage.record(number).errors;
         let said = errors.iter().find(|error| error.at >= at && error.code == "unreachable").map(|error| error.at - at);
         match said {
             Some(after) if after <= UNTIL_SAID => (),
             Some(after) => {
-                stage.fault(format!("n{number} took {} ms to say that it reaches nobody", after.as_millis()))
+                silent.push(format!("n{number} took {} ms to say that it reaches nobody", after.as_millis()))
             }
-            None => stage.fault(format!("n{number} did not say that it reaches nobody")),
+            None => silent.push(format!("n{number} did not say that it reaches nobody")),
         }
     }
-    let owes_from = stage.typed.len();
-    let back = stage.restart(supernode, owes_from)?;
-    if !stage.quiet(UNTIL_UNITED, |stage| stage.united().is_some())? {
-        stage.fault(format!(
-            "not one room {} s after n{supernode} was back: {}",
-            UNTIL_UNITED.as_secs(),
-            stage.views()
-        ));
+    silent.into_iter().for_each(|what| stage.fault(what));
+    Ok(())
+}
+
+fn come_back(stage: &mut Stage<'_>, at: Duration, is_one: impl Fn(&Stage<'_>) -> bool) -> Result<Measure, Failure> {
+    if !stage.quiet(UNTIL_UNITED, is_one)? {
+        stage.fault(format!("not one room within {} s: {}", UNTIL_UNITED.as_secs(), stage.views()));
+        return Ok(Measure::Time(None));
     }
-    Ok(Measure::Time(stage.united().map(|since| since.saturating_sub(back))))
+    Ok(Measure::Time(stage.united().map(|since| since.saturating_sub(at))))
 }
 
 /// The last member misses some lines and gets them.
@@ -182,20 +215,25 @@ fn restart(stage: &mut Stage<'_>) -> Result<Measure, Failure> {
         lines.iter().map(|typed| record.shown(&typed.text)).collect::<Option<Vec<_>>>()?.into_iter().max()
     };
     stage.talk(UNTIL_SETTLED, |stage| missed(stage).is_some())?;
+    stage.let_speak(last);
     Ok(Measure::Time(missed(stage).map(|shown| shown.saturating_sub(at))))
 }
 
 /// A file is on its way from one member to another when the supernode is killed.
 fn download(stage: &mut Stage<'_>) -> Result<Measure, Failure> {
     let (holder, taker) = (1, stage.members.len() - 1);
+    stage.watch(holder);
     stage.room.tell(taker, &format!("R {FILE}"));
-    let is_under_way = |stage: &Stage<'_>| stage.record(taker).progress.iter().any(|(_, bytes)| *bytes > 0);
-    if !stage.talk(UNTIL_LINE, is_under_way)? {
+    let has_sent = |stage: &Stage<'_>, bytes: u64| {
+        let sent = stage.sent();
+        sent.first().zip(sent.last()).is_some_and(|((_, first), (_, last))| last.saturating_sub(*first) >= bytes)
+    };
+    if !stage.talk(UNTIL_SAVED, |stage| has_sent(stage, UNDER_WAY))? {
         stage.fault(format!("the download did not begin: {}", last_error(stage, taker)));
         return Ok(Measure::Time(None));
     }
-    let supernode = stage.line_of_succession().into_iter().find(|number| ![holder, taker].contains(number));
-    let Some(supernode) = supernode.filter(|number| stage.line_of_succession().first() == Some(number)) else {
+    let Some(supernode) = stage.line_of_succession().first().copied().filter(|first| ![holder, taker].contains(first))
+    else {
         stage.fault("the supernode is one of the two");
         return Ok(Measure::Time(None));
     };
@@ -203,16 +241,16 @@ fn download(stage: &mut Stage<'_>) -> Result<Measure, Failure> {
     stage.talk(UNTIL_SAVED, |stage| !stage.record(taker).saved.is_empty())?;
     let record = stage.record(taker);
     let faults = judge_download(&record.progress, &record.saved, at);
+    let took = record.saved.first().map(|end| longest_pause(stage.sent(), at, *end));
     let files = [holder, taker].map(|number| fs::read(stage.room.files(number).join(FILE)).ok());
-    let longest = longest_pause(&record.progress, &record.saved, at);
-    if record.saved.is_empty() {
+    if took.is_none() {
         let why = last_error(stage, taker);
         stage.fault(format!("the file did not arrive: {why}"));
     } else if files[0].is_none() || files[0] != files[1] {
         stage.fault("the file that arrived is another one");
     }
     stage.faults.extend(faults);
-    Ok(Measure::Time(longest))
+    Ok(Measure::Time(took))
 }
 
 /// That it went on, and did not begin anew.
@@ -226,27 +264,28 @@ fn judge_download(progress: &[(Duration, u64)], saved: &[Duration], killed: Dura
     }
     for ((_, before), (at, after)) in progress.iter().zip(progress.iter().skip(1)) {
         if after < before {
-            let what = format!(
-                "the download fell from {before} to {after} bytes {} ms after",
-                at.saturating_sub(killed).as_millis()
-            );
+            let late = at.saturating_sub(killed).as_millis();
+            let what = format!("the download fell from {before} to {after} bytes, {late} ms after");
             faults.push(Fault::new(FaultKind::Scene, what));
         }
     }
     faults
 }
 
-/// From one sign of progress to the next, from the moment of the kill to the end.
-fn longest_pause(progress: &[(Duration, u64)], saved: &[Duration], killed: Duration) -> Option<Duration> {
-    let end = *saved.first()?;
-    let signs = progress.iter().map(|(at, _)| *at).filter(|at| *at > killed && *at < end);
-    let mut before = killed;
-    let mut longest = Duration::ZERO;
-    for sign in signs.chain([end]) {
-        longest = longest.max(sign.saturating_sub(before));
-        before = sign;
+/// The longest time in which a link that carries a file sent next to nothing. A node tells its progress in large pieces; its link does
+/// not.
+fn longest_pause(sent: &[(Duration, u64)], from: Duration, to: Duration) -> Duration {
+    let at = |time: Duration| sent.iter().rev().find(|(at, _)| *at <= time).map_or(0, |(_, bytes)| *bytes);
+    let (mut longest, mut pause) = (Duration::ZERO, Duration::ZERO);
+    let mut begin = from;
+    while begin < to {
+        let end = (begin + PIECE).min(to);
+        let is_still = at(end).saturating_sub(at(begin)) < STILL;
+        pause = if is_still { pause + (end - begin) } else { Duration::ZERO };
+        longest = longest.max(pause);
+        begin = end;
     }
-    Some(longest)
+    longest
 }
 
 fn prepare_file(stage: &Stage<'_>, seed: u64) -> Result<(), Failure> {
@@ -313,7 +352,9 @@ fn judge(stage: &mut Stage<'_>, measure: &Measure, begun: Option<Duration>) -> O
     let mut notes = stage.notes.clone();
     let done = stage.deeds.first().map(|(at, _)| *at);
     let changes = stage.here().map(|number| {
-        stage.record(number).reigns.iter().filter(|reign| done.is_some_and(|done| reign.at >= done)).count()
+        let reigns = stage.record(number).reigns.iter().filter(|reign| done.is_some_and(|done| reign.at >= done));
+        // Not its own room, when it is started again, and the way from there.
+        reigns.filter(|reign| reign.reason != "first" && reign.reason != "joined").count()
     });
     let most = changes.max().unwrap_or(0);
     if most > 1 {
@@ -331,6 +372,9 @@ fn judge(stage: &mut Stage<'_>, measure: &Measure, begun: Option<Duration>) -> O
         .collect();
     errors.dedup();
     notes.extend(errors.into_iter().take(3));
+    if stage.lateness() > LATE {
+        notes.push(format!("we ourselves were late by {} ms", stage.lateness().as_millis()));
+    }
     Outcome { took, longest, calm, faults, notes }
 }
 
@@ -350,10 +394,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_between_two_signs_of_progress_after_the_kill() {
-        let progress = [(SECOND, 10), (SECOND * 9, 20), (SECOND * 10, 30)];
-        assert_eq!(longest_pause(&progress, &[SECOND * 12], SECOND * 8), Some(SECOND * 2));
-        assert_eq!(longest_pause(&progress, &[SECOND * 12], SECOND * 2), Some(SECOND * 7));
-        assert_eq!(longest_pause(&progress, &[], SECOND), None);
+    fn a_pause_is_as_long_as_next_to_nothing_is_sent() {
+        // A file for two seconds, lines only for one, a file again.
+        let sent: Vec<(Duration, u64)> = (0..500_u64)
+            .scan(0, |bytes, n| {
+                *bytes += if (200..300).contains(&n) { 300 } else { 3000 };
+                Some((Duration::from_millis(10 * (n + 1)), *bytes))
+            })
+            .collect();
+        assert_eq!(longest_pause(&sent, SECOND, SECOND * 5), SECOND);
+        assert_eq!(longest_pause(&sent, SECOND, SECOND * 2), Duration::ZERO);
+        assert_eq!(longest_pause(&[], SECOND, SECOND * 2), SECOND);
     }
 }

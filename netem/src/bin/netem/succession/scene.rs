@@ -22,17 +22,19 @@ pub(crate) enum Scene {
     KillTwo,
     /// Halves are cut apart for 20 s: from the mending to one room at everyone
     Split,
-    /// All members are behind symmetric NATs, one of them with few ports and one with sequential ones; the supernode, which is behind
-    /// none, is killed: as `kill`
+    /// All members are behind symmetric NATs, and only the one with few ports is reached by the others; the supernode, which is behind none,
+    /// is killed: as `kill`
     AllHard,
     /// … quits: as `quit`
     AllHardQuit,
-    /// Behind symmetric NATs nobody reaches anybody when the supernode, which is behind none, is killed. They say so; it comes back: from
-    /// then to one room at everyone
+    /// Behind symmetric NATs nobody reaches anybody but the supernode, which is behind none. It is cut off for a while; all say that
+    /// they reach nobody; from the mending to one room at everyone
     Unreachable,
+    /// The same, but it is killed, and started again: from then
+    Returns,
     /// A member is killed, misses 20 lines and is started again: from then until it has shown them
     Restart,
-    /// The supernode is killed while a file goes from member to member: the longest pause of the download
+    /// The supernode is killed while a file goes from member to member: the longest pause of what the holder sends
     Download,
 }
 
@@ -52,7 +54,7 @@ impl Scene {
     /// Whether it makes sense behind these.
     pub(crate) const fn is_for(self, nats: Nats) -> bool {
         match self {
-            Self::AllHard | Self::AllHardQuit | Self::Unreachable => !matches!(nats, Nats::None),
+            Self::AllHard | Self::AllHardQuit | Self::Unreachable | Self::Returns => !matches!(nats, Nats::None),
             _ => true,
         }
     }
@@ -66,7 +68,7 @@ impl Scene {
             Self::Stop => Bar { p50: None, p95: Some(SECOND * 3) },
             Self::KillTwo => Bar { p50: None, p95: Some(SECOND * 5) },
             Self::Split | Self::Restart => Bar { p50: None, p95: Some(SECOND * 10) },
-            Self::Unreachable => Bar { p50: None, p95: Some(SECOND * 30) },
+            Self::Unreachable | Self::Returns => Bar { p50: None, p95: Some(SECOND * 30) },
             Self::Download => Bar::default(),
         }
     }
@@ -81,7 +83,7 @@ impl Scene {
 
     /// Whether all screens show the same order from the first line to the last. Halves of a room each show their own lines first.
     pub(crate) const fn has_one_order(self) -> bool {
-        !matches!(self, Self::Split | Self::Unreachable)
+        !matches!(self, Self::Split | Self::Unreachable | Self::Returns)
     }
 }
 
@@ -92,7 +94,7 @@ mod tests {
     #[test]
     fn scenes_are_called_as_they_are_typed() {
         let names: Vec<String> = Scene::value_variants().iter().map(|scene| scene.name()).collect();
-        let all = "stop quit term kill kill-two split all-hard all-hard-quit unreachable restart download";
+        let all = "stop quit term kill kill-two split all-hard all-hard-quit unreachable returns restart download";
         assert_eq!(names.join(" "), all);
     }
 

@@ -43,6 +43,10 @@ pub(crate) struct Stage<'a> {
     has_one_order: bool,
     next_line: Duration,
     turn: usize,
+    /// Whose links are watched, and what they had sent when.
+    meter: Option<(&'static str, Vec<(Duration, u64)>)>,
+    /// The latest that we came to something, for want of a processor.
+    lateness: Duration,
 }
 
 /// Somebody in it.
@@ -52,6 +56,8 @@ pub(crate) struct Member {
     /// By its place, the first line that it must show.
     owes_from: usize,
     is_steady: bool,
+    /// Nothing is typed at it: it may not be in the room yet, and what it said it said to itself.
+    is_silent: bool,
     lines: u32,
 }
 
@@ -76,7 +82,8 @@ impl<'a> Stage<'a> {
         signals: &'a Signals,
     ) -> Result<Self, Failure> {
         let room = Room::build(label, &plans, seed, setting, signals)?;
-        let member = |plan| Member { plan, fate: Fate::Here, owes_from: 0, is_steady: true, lines: 0 };
+        let member =
+            |plan| Member { plan, fate: Fate::Here, owes_from: 0, is_steady: true, is_silent: false, lines: 0 };
         Ok(Self {
             room,
             members: plans.into_iter().map(member).collect(),
@@ -88,6 +95,8 @@ impl<'a> Stage<'a> {
             has_one_order,
             next_line: Duration::ZERO,
             turn: 0,
+            meter: None,
+            lateness: Duration::ZERO,
         })
     }
 
@@ -95,7 +104,8 @@ impl<'a> Stage<'a> {
     pub(crate) fn meet(&mut self) -> Result<bool, Failure> {
         let all: Vec<usize> = (0..self.members.len()).collect();
         self.start(0)?;
-        if !self.quiet(UNTIL_READY, |stage| stage.room.seen(0).id.is_some())? {
+        self.quiet(UNTIL_READY, |stage| stage.room.seen(0).id.is_some() || stage.room.seen(0).has_ended)?;
+        if self.room.seen(0).id.is_none() {
             self.fault("the first node did not start");
             return Ok(false);
         }
@@ -136,7 +146,7 @@ impl<'a> Stage<'a> {
                 self.type_line(now);
             }
             let left = self.next_line.min(end).saturating_sub(self.now());
-            self.room.wait(left, |_| false)?;
+            self.listen(left)?;
         }
     }
 
@@ -151,7 +161,7 @@ impl<'a> Stage<'a> {
             if left.is_zero() {
                 return Ok(false);
             }
-            self.room.wait(left.min(LOOK), |_| false)?;
+            self.listen(left.min(LOOK))?;
         }
     }
 
@@ -208,9 +218,26 @@ impl<'a> Stage<'a> {
         let at = self.did(number, "is started again");
         self.start(number)?;
         if let Some(member) = self.members.get_mut(number) {
-            (member.fate, member.owes_from) = (Fate::Here, owes_from);
+            (member.fate, member.owes_from, member.is_silent) = (Fate::Here, owes_from, true);
         }
         Ok(at)
+    }
+
+    /// From here on lines are typed at one that was started again, too.
+    pub(crate) fn let_speak(&mut self, number: usize) {
+        if let Some(member) = self.members.get_mut(number) {
+            member.is_silent = false;
+        }
+    }
+
+    /// From here on it is kept what this member's links have sent.
+    pub(crate) fn watch(&mut self, number: usize) {
+        self.meter = self.members.get(number).map(|member| (member.plan.name, Vec::new()));
+    }
+
+    /// What they had sent, in bytes, when.
+    pub(crate) fn sent(&self) -> &[(Duration, u64)] {
+        self.meter.as_ref().map_or(&[], |(_, samples)| samples)
     }
 
     /// Lets nothing pass between these and the others.
@@ -283,6 +310,11 @@ impl<'a> Stage<'a> {
         members.filter(|(_, member)| member.fate == Fate::Here).map(|(number, _)| number)
     }
 
+    /// The latest that we came to something. What is measured is no better.
+    pub(crate) const fn lateness(&self) -> Duration {
+        self.lateness
+    }
+
     pub(crate) fn now(&self) -> Duration {
         self.room.clock.now()
     }
@@ -304,8 +336,20 @@ impl<'a> Stage<'a> {
         self.room.start(number, &arguments)
     }
 
+    fn listen(&mut self, at_most: Duration) -> Result<(), Failure> {
+        let due = self.now() + at_most;
+        self.room.wait(at_most, |_| false)?;
+        let now = self.now();
+        self.lateness = self.lateness.max(now.saturating_sub(due));
+        if let Some((host, samples)) = &mut self.meter {
+            samples.push((now, self.room.world.sent_up(host)));
+        }
+        Ok(())
+    }
+
     fn type_line(&mut self, now: Duration) {
-        let here: Vec<usize> = self.here().collect();
+        let is_silent = |number: &usize| self.members.get(*number).is_some_and(|member| member.is_silent);
+        let here: Vec<usize> = self.here().filter(|number| !is_silent(number)).collect();
         let turn = self.turn.checked_rem(here.len()).and_then(|turn| here.get(turn));
         let Some((number, member)) = turn.and_then(|number| Some((*number, self.members.get_mut(*number)?))) else {
             self.next_line = now + EACH_TYPES;
