@@ -2,9 +2,11 @@
 
 use super::scene::Scene;
 use crate::failure::Failure;
+use crate::kernel;
 use crate::nodes::kind::Kind;
 use crate::nodes::world::Plan;
 use clap::ValueEnum;
+use netem::{Behaviour, Ports};
 
 /// Whose NATs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -33,9 +35,13 @@ const MIX: [&str; 8] = [
     "symmetric-4096",
 ];
 
-/// Of those behind symmetric NATs only the last is reached by the others: 512 × 4,096 pairs of ports are as many as can be guessed among.
-/// Where a NAT draws from all 64,512 there is no such member.
-const HARD: [&str; 5] = ["public", "symmetric-4096", "symmetric-4096", "symmetric-4096", "symmetric-512"];
+/// Of those behind symmetric NATs only the last is reached by the others. Its pool is so small that three of them can guess at it within
+/// what a node may spend on that in two minutes; where both ends draw from thousands of ports nobody can.
+const HARD: [&str; 5] = ["public", "symmetric-4096", "symmetric-4096", "symmetric-4096", FEW_PORTS];
+
+/// A symmetric NAT with a block of ports, as providers give to a subscriber. The library has no name for it.
+const FEW_PORTS: &str = "symmetric-64";
+const FEW: u16 = 64;
 
 /// Of these, nobody.
 const APART: [&str; 4] = ["public", "symmetric", "symmetric", "symmetric"];
@@ -59,6 +65,7 @@ pub(crate) fn plans(scene: Scene, nats: Nats, members: u8) -> Result<Vec<Plan>, 
         .map(|(name, kind)| {
             let kind = match nats {
                 Nats::None => return Ok(Plan::public(name)),
+                _ if *kind == FEW_PORTS => few_ports(nats),
                 Nats::Model => Kind::model(kind)?,
                 Nats::Kernel => {
                     let ours = Kind::of_the_kernel(kind)?;
@@ -68,6 +75,12 @@ pub(crate) fn plans(scene: Scene, nats: Nats, members: u8) -> Result<Vec<Plan>, 
             Ok(Plan::new(name, kind))
         })
         .collect()
+}
+
+fn few_ports(nats: Nats) -> Kind {
+    let behaviour = Behaviour { ports: Ports::Random { pool: FEW }, ..Behaviour::symmetric() };
+    let kernel = (nats == Nats::Kernel).then_some(kernel::Kind::Symmetric64);
+    Kind { name: FEW_PORTS.into(), nats: vec![behaviour], kernel }
 }
 
 #[cfg(test)]
