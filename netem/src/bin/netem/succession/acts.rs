@@ -14,9 +14,11 @@ use std::fs;
 const CALM: Duration = Duration::from_millis(2500);
 const AFTERWARDS: Duration = Duration::from_secs(3);
 
-/// Lines typed from so long before a supernode quits to so long after it are those of that moment.
-const MOMENT_BEFORE: Duration = Duration::from_millis(500);
-const MOMENT_AFTER: Duration = Duration::from_millis(1500);
+/// Lines typed from so long before a supernode quits to so long after it are those of that moment: a hand-over that is unnoticed is over by
+/// then, and one that is not delays them.
+const MOMENT_BEFORE: Duration = Duration::from_millis(250);
+const MOMENT_AFTER: Duration = Duration::from_millis(500);
+const MOMENT: Duration = Duration::from_millis(750);
 
 /// A line that is not everywhere by then never comes, in human terms.
 const UNTIL_LINE: Duration = Duration::from_secs(15);
@@ -98,8 +100,7 @@ pub(crate) fn play(scene: Scene, stage: &mut Stage<'_>, seed: u64, options: &Opt
 fn leave(stage: &mut Stage<'_>, how: fn(&mut Stage<'_>, usize) -> Duration) -> Result<Measure, Failure> {
     let Some(supernode) = stage.line_of_succession().first().copied() else { return Ok(Measure::Time(None)) };
     let at = how(stage, supernode);
-    stage.talk(MOMENT_AFTER, |_| false)?;
-    if !stage.quiet(UNTIL_LINE, |stage| stage.room.seen(supernode).has_ended)? {
+    if !stage.talk(UNTIL_LINE, |stage| stage.room.seen(supernode).has_ended)? {
         stage.fault(format!("n{supernode} did not end within {} s", UNTIL_LINE.as_secs()));
     }
     Ok(Measure::WaitAround(at))
@@ -347,10 +348,13 @@ fn judge(stage: &mut Stage<'_>, measure: &Measure, begun: Option<Duration>) -> O
         }
         Measure::Time(took) => *took,
     };
-    let calm = begun.and_then(|begun| case.longest_wait(begun, begun + CALM - MOMENT_BEFORE));
     let longest = case.longest_wait(Duration::ZERO, Duration::MAX);
     let mut notes = stage.notes.clone();
     let done = stage.deeds.first().map(|(at, _)| *at);
+    let calm = done.and_then(|done| {
+        let end = done.saturating_sub(MOMENT_BEFORE);
+        case.longest_wait(end.saturating_sub(MOMENT), end)
+    });
     let changes = stage.here().map(|number| {
         let reigns = stage.record(number).reigns.iter().filter(|reign| done.is_some_and(|done| reign.at >= done));
         // Not its own room, when it is started again, and the way from there.

@@ -30,7 +30,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "P", default_value = "1%", value_parser = units::probability)]
     pub(crate) loss: f64,
     /// Worlds at a time. Too many starve each other, and then that is what is measured
-    #[arg(long, value_name = "J", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(long, value_name = "J", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) jobs: u8,
     /// Begins every random choice of the links and NATs
     #[arg(long, value_name = "N", default_value_t = 1)]

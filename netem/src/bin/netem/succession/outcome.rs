@@ -10,7 +10,7 @@ pub(crate) struct Outcome {
     pub(crate) took: Option<Duration>,
     /// The longest that any line waited in the whole run until it was on every steady screen.
     pub(crate) longest: Option<Duration>,
-    /// … in two seconds before anything was done.
+    /// … in three quarters of a second before anything was done: as many lines as in the moment of a hand-over.
     pub(crate) calm: Option<Duration>,
     pub(crate) faults: Vec<Fault>,
     /// What is worth a word and no fault.
