@@ -125,6 +125,9 @@ fn stop(stage: &mut Stage<'_>, pause: Duration) -> Result<Measure, Failure> {
     until_next_line(stage, at)?;
     let left = pause.saturating_sub(stage.now().saturating_sub(at));
     stage.talk(left, |_| false)?;
+    if stage.line_of_succession().first() == Some(&supernode) {
+        stage.fault(format!("n{supernode} still leads while it stands still: {}", stage.views()));
+    }
     let on = stage.resume(supernode);
     let is_member = |stage: &Stage<'_>| stage.united().is_some_and(|since| since >= on);
     if stage.talk(UNTIL_UNITED, is_member)? {
@@ -143,6 +146,7 @@ fn split(stage: &mut Stage<'_>) -> Result<Measure, Failure> {
     let half: Vec<usize> = (0..stage.members.len() / 2).collect();
     stage.cut(&half);
     stage.talk(CUT, |_| false)?;
+    expect_parted(stage);
     let at = stage.heal();
     let took = unite(stage, at)?;
     Ok(Measure::Time(took))
@@ -155,6 +159,7 @@ fn unreachable(stage: &mut Stage<'_>) -> Result<Measure, Failure> {
     let Some(supernode) = stage.line_of_succession().first().copied() else { return Ok(Measure::Time(None)) };
     let at = stage.cut(&[supernode]);
     expect_complaints(stage, at)?;
+    expect_parted(stage);
     let at = stage.heal();
     let is_one = |stage: &Stage<'_>| stage.united().is_some_and(|since| since >= at);
     come_back(stage, at, is_one)
@@ -170,6 +175,13 @@ fn returns(stage: &mut Stage<'_>) -> Result<Measure, Failure> {
     let measure = come_back(stage, at, |stage| stage.united().is_some())?;
     stage.let_speak(supernode);
     Ok(measure)
+}
+
+/// A cut that nobody notices proves nothing.
+fn expect_parted(stage: &mut Stage<'_>) {
+    if stage.united().is_some() {
+        stage.fault("the cut was not noticed");
+    }
 }
 
 /// Waits a while, in silence, in which everybody who is here has to say that it reaches nobody.
