@@ -65,15 +65,14 @@ enum Measure {
 /// Plays a scene with a room, and judges it.
 pub(crate) fn play(scene: Scene, stage: &mut Stage<'_>, seed: u64, options: &Options) -> Result<Outcome, Failure> {
     let mut measure = Measure::Time(None);
-    let mut begun = None;
     if scene == Scene::Download {
         prepare_file(stage, seed)?;
     }
-    if stage.meet()? {
+    let has_met = stage.meet()?;
+    if has_met {
         if scene == Scene::Download {
             offer(stage)?;
         }
-        begun = Some(stage.now());
         stage.talk(CALM, |_| false)?;
         measure = match scene {
             Scene::Quit | Scene::AllHardQuit => leave(stage, |stage, number| stage.quit(number))?,
@@ -93,7 +92,7 @@ pub(crate) fn play(scene: Scene, stage: &mut Stage<'_>, seed: u64, options: &Opt
         }
         settle(stage)?;
     }
-    Ok(judge(stage, &measure, begun))
+    Ok(judge(stage, &measure, has_met))
 }
 
 /// The supernode leaves in order.
@@ -345,11 +344,13 @@ fn settle(stage: &mut Stage<'_>) -> Result<(), Failure> {
     stage.quiet(UNTIL_SETTLED, |stage| stage.united().is_some() && stage.case().lost().is_empty()).map(drop)
 }
 
-fn judge(stage: &mut Stage<'_>, measure: &Measure, begun: Option<Duration>) -> Outcome {
+fn judge(stage: &mut Stage<'_>, measure: &Measure, has_met: bool) -> Outcome {
     let mut faults = std::mem::take(&mut stage.faults);
-    if begun.is_some() && stage.united().is_none() && faults.is_empty() {
+    if has_met && stage.united().is_none() && faults.is_empty() {
         faults.push(Fault::new(FaultKind::Scene, format!("not one room at the end: {}", stage.views())));
     }
+    let ended = stage.here().filter(|number| stage.room.seen(*number).has_ended);
+    faults.extend(ended.map(|number| Fault::new(FaultKind::Scene, format!("n{number} ended by itself"))));
     let case = stage.case();
     faults.extend(case.judge());
     let took = match measure {
