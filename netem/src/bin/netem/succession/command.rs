@@ -12,6 +12,7 @@ use crate::failure::{Context, Failure};
 use crate::nodes::setting;
 use crate::privilege;
 use crate::signals::Signals;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -45,7 +46,7 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
 /// Every run of every case, in the order of the cases. A world that could not be built or kept is a run that is not good.
 fn all_runs(cases: &[(Scene, Nats)], options: &Options, signals: &Signals) -> Vec<Vec<Outcome>> {
     let runs = options.runs as usize;
-    let outcomes: Mutex<Vec<Vec<Outcome>>> = Mutex::new(vec![Vec::new(); cases.len()]);
+    let outcomes: Mutex<Vec<BTreeMap<usize, Outcome>>> = Mutex::new(vec![BTreeMap::new(); cases.len()]);
     let next = AtomicUsize::new(0);
     let work = || {
         loop {
@@ -61,7 +62,7 @@ fn all_runs(cases: &[(Scene, Nats)], options: &Options, signals: &Signals) -> Ve
             }
             eprintln!("netem: {}, {}, run {}: {}", scene.name(), nats.name(), turn + 1, outcome.tell());
             if let Some(of_case) = outcomes.lock().unwrap_or_else(PoisonError::into_inner).get_mut(number) {
-                of_case.push(outcome);
+                of_case.insert(turn, outcome);
             }
         }
     };
@@ -70,7 +71,9 @@ fn all_runs(cases: &[(Scene, Nats)], options: &Options, signals: &Signals) -> Ve
             scope.spawn(work);
         }
     });
-    outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
+    // In order of their turns, whichever ended first: by its number a run is found among the logs.
+    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    outcomes.into_iter().map(|of_case| of_case.into_values().collect()).collect()
 }
 
 /// A scene once, in a world of its own.
