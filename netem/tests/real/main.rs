@@ -15,4 +15,5 @@ mod roles;
 mod carrying;
 mod checking;
 mod ending;
+mod losing;
 mod pairs;

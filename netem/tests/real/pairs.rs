@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-fn can_run_nodes(test: &str) -> bool {
+pub(crate) fn can_run_nodes(test: &str) -> bool {
     let node = Path::new(NETEM).with_file_name("node-client");
     let node = node.to_string_lossy();
     // `can_run` looks in the PATH, where an absolute path is itself.

@@ -3,6 +3,7 @@
 use crate::kernel;
 use crate::matrix;
 use crate::nat;
+use crate::succession;
 use crate::units;
 use clap::{Args, Parser, ValueEnum};
 use core::time::Duration;
@@ -28,6 +29,8 @@ pub(crate) enum Subcommand {
     Check(CheckOptions),
     /// Let real nodes behind every pair of NATs find each other, and say how
     Matrix(matrix::Options),
+    /// Let real nodes lose their supernode in every way there is, and say how long it shows
+    Succession(succession::Options),
 }
 
 #[derive(Debug, Args)]

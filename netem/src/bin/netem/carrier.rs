@@ -9,7 +9,7 @@ use core::time::Duration;
 use netem::{Counters, NatCounters, Pipe};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -82,6 +82,8 @@ pub(crate) struct Outside {
     pub(crate) not_udp: u64,
     /// To an address that no host has.
     pub(crate) nobody: u64,
+    /// Between two that were cut apart.
+    pub(crate) cut: u64,
     /// More on their way than this program holds.
     pub(crate) overload: u64,
     /// Not taken by the kernel.
@@ -92,6 +94,10 @@ pub(crate) struct Outside {
 enum Order {
     /// This NAT loses its power for a moment.
     Reboot(usize),
+    /// Nothing passes between these two accesses, either way.
+    Cut(usize, usize),
+    /// Everything passes again.
+    Heal,
 }
 
 /// A carrier at work on its thread, which ends when this is dropped.
@@ -130,6 +136,16 @@ impl Carrying {
         let _ = self.orders.send(Order::Reboot(nat));
     }
 
+    /// Lets nothing pass between two accesses, either way.
+    pub(crate) fn cut(&self, a: usize, b: usize) {
+        let _ = self.orders.send(Order::Cut(a, b));
+    }
+
+    /// Lets everything pass again that was cut.
+    pub(crate) fn heal(&self) {
+        let _ = self.orders.send(Order::Heal);
+    }
+
     pub(crate) fn stop(mut self) -> Result<Report, Failure> {
         self.stop.store(true, atomic::Ordering::Relaxed);
         let Some(thread) = self.thread.take() else { return Ok(Report::default()) };
@@ -147,6 +163,8 @@ struct Carrier {
     parts: Parts,
     orders: Receiver<Order>,
     sent_up: Arc<Vec<AtomicU64>>,
+    /// Pairs of accesses between which nothing passes, each both ways round.
+    cuts: BTreeSet<(usize, usize)>,
     flying: BinaryHeap<Reverse<Flying>>,
     flying_bytes: usize,
     next_sequence: u64,
@@ -180,6 +198,7 @@ impl Carrier {
             parts,
             orders,
             sent_up,
+            cuts: BTreeSet::new(),
             flying: BinaryHeap::new(),
             flying_bytes: 0,
             next_sequence: 0,
@@ -192,9 +211,7 @@ impl Carrier {
     fn run(mut self) -> Result<Report, Failure> {
         let mut buffer = vec![0; 1 << 16];
         while !self.stop.load(atomic::Ordering::Relaxed) {
-            while let Ok(Order::Reboot(nat)) = self.orders.try_recv() {
-                self.parts.gates.reboot(nat);
-            }
+            self.obey();
             let now = self.clock.now();
             self.deliver_due(now);
             let mut has_read = false;
@@ -216,6 +233,17 @@ impl Carrier {
             nats: access.nats.iter().filter_map(|nat| gates.counters(*nat)).collect(),
         };
         Ok(Report { links: accesses.into_iter().map(link).collect(), outside: self.outside })
+    }
+
+    /// Does what was asked for since the last time.
+    fn obey(&mut self) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Reboot(nat) => self.parts.gates.reboot(nat),
+                Order::Cut(a, b) => self.cuts.extend([(a, b), (b, a)]),
+                Order::Heal => self.cuts.clear(),
+            }
+        }
     }
 
     /// Takes what a host sent, a batch at most.
@@ -277,7 +305,7 @@ impl Carrier {
                     if let Some(access) = self.parts.accesses.get_mut(from) {
                         count_arrival(&mut access.up, &flying.frame);
                     }
-                    self.route(flying.at, flying.frame);
+                    self.route(from, flying.at, flying.frame);
                 }
                 Towards::Door(access) => self.come(access, flying.at, flying.frame),
                 Towards::Host(host) => self.deliver(host, &flying.frame),
@@ -287,8 +315,12 @@ impl Carrier {
 
     /// From the core down to whoever has the address. The time is when the packet was due, not when we came to it: a link that is
     /// behind another must not add our own lateness to its own delay.
-    fn route(&mut self, at: Duration, frame: Frame) {
+    fn route(&mut self, from: usize, at: Duration, frame: Frame) {
         let index = self.parts.routes.get(&frame.to()).copied();
+        if index.is_some_and(|to| self.cuts.contains(&(from, to))) {
+            self.outside.cut += 1;
+            return;
+        }
         match index.and_then(|index| Some((index, self.parts.accesses.get_mut(index)?))) {
             Some((index, access)) => {
                 let sent = through(&mut access.down, at, frame);

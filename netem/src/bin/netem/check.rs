@@ -116,11 +116,10 @@ fn cases(options: &CheckOptions) -> Vec<Case> {
         subject: Subject::Kernel(*kind),
     };
     if options.kernel {
-        return kernel::Kind::value_variants()
-            .iter()
-            .filter(|kind| **kind != kernel::Kind::Blocked)
-            .map(kernel)
-            .collect();
+        // Of 64 ports two flows have the same one too often for a client that looks at a few.
+        let is_known_by_looking =
+            |kind: &&kernel::Kind| !matches!(kind, kernel::Kind::Blocked | kernel::Kind::Symmetric64);
+        return kernel::Kind::value_variants().iter().filter(is_known_by_looking).map(kernel).collect();
     }
     let types = nat::every_type().enumerate().map(|(n, (mapping, filtering))| {
         ours(format!("type {}", n + 1), Behaviour { mapping, filtering, ..Behaviour::default() })

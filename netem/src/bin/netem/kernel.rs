@@ -51,6 +51,9 @@ pub(crate) enum Kind {
     /// … out of 512
     #[value(name = "symmetric-512")]
     Symmetric512,
+    /// … out of 64
+    #[value(name = "symmetric-64")]
+    Symmetric64,
     /// `masquerade` to the next port for each flow
     SymmetricSequential,
     /// … to the next but one
@@ -72,6 +75,7 @@ impl Kind {
             Self::Symmetric
             | Self::Symmetric4096
             | Self::Symmetric512
+            | Self::Symmetric64
             | Self::SymmetricSequential
             | Self::SymmetricSequential2 => (Mapping::ByAddressAndPort, Filtering::ByAddressAndPort),
         }
@@ -85,6 +89,7 @@ impl Kind {
             Self::Symmetric => "masquerade fully-random",
             Self::Symmetric4096 => "ip protocol udp masquerade to :20480-24575 fully-random",
             Self::Symmetric512 => "ip protocol udp masquerade to :20480-20991 fully-random",
+            Self::Symmetric64 => "ip protocol udp masquerade to :20480-20543 fully-random",
             Self::SymmetricSequential | Self::SymmetricSequential2 => "ip protocol udp masquerade to :SEQUENCE",
         }
     }

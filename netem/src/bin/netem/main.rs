@@ -7,7 +7,7 @@
 //!
 //! Reading order: `args`, `units`, `nat` and `scenario` (what is asked for), `namespace` (where programs run), `frame` (a packet),
 //! `gates` (NATs, and what is behind them), `carrier` (the loop that carries packets through the library's links and NATs), `world` (all of that, built and torn down), `run`,
-//! `kernel`, `check`, `matrix` (what the subcommands do with it); `privilege`, `signals`, `clock`, `tools`, `failure` (what the system adds).
+//! `kernel`, `check` (what the subcommands do with it), `nodes` (real nodes in such a world), `matrix`, `succession` (what is measured of them); `privilege`, `signals`, `clock`, `tools`, `failure` (what the system adds).
 
 #![cfg_attr(
     target_os = "linux",
@@ -37,6 +37,8 @@ mod namespace;
 #[cfg(target_os = "linux")]
 mod nat;
 #[cfg(target_os = "linux")]
+mod nodes;
+#[cfg(target_os = "linux")]
 mod privilege;
 #[cfg(target_os = "linux")]
 mod run;
@@ -44,6 +46,8 @@ mod run;
 mod scenario;
 #[cfg(target_os = "linux")]
 mod signals;
+#[cfg(target_os = "linux")]
+mod succession;
 #[cfg(target_os = "linux")]
 mod tools;
 #[cfg(target_os = "linux")]
@@ -62,6 +66,7 @@ fn main() -> std::process::ExitCode {
         Subcommand::KernelNat(options) => kernel::main(options),
         Subcommand::Check(options) => check::main(options),
         Subcommand::Matrix(options) => matrix::main(options),
+        Subcommand::Succession(options) => succession::main(options),
     };
     result.unwrap_or_else(|failure| {
         eprintln!("netem: {failure}");

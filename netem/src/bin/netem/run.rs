@@ -93,6 +93,7 @@ fn print(report: &Report) {
         ("not IP", outside.foreign),
         ("not UDP at a NAT", outside.not_udp),
         ("to nobody", outside.nobody),
+        ("between two that were cut apart", outside.cut),
         ("too many on their way", outside.overload),
         ("not taken by the kernel", outside.refused),
     ];

@@ -120,6 +120,24 @@ impl World {
         }
     }
 
+    /// Lets nothing pass between any of these hosts and any of those.
+    pub(crate) fn cut(&self, these: &[usize], those: &[usize]) {
+        let access = |host: &usize| self.accesses.get(*host).copied();
+        let pairs = these.iter().flat_map(|a| those.iter().map(move |b| (access(a), access(b))));
+        for (a, b) in pairs {
+            if let Some(((a, b), carrying)) = a.zip(b).zip(self.carrying.as_ref()) {
+                carrying.cut(a, b);
+            }
+        }
+    }
+
+    /// Lets everything pass again.
+    pub(crate) fn heal(&self) {
+        if let Some(carrying) = self.carrying.as_ref() {
+            carrying.heal();
+        }
+    }
+
     /// Starts what a host is to run, its input and output ours.
     pub(crate) fn start(&self, host: &str, task: &Task) -> Result<Child, Failure> {
         let (program, arguments) = task.command.split_first().ok_or_else(|| Failure::new("no command"))?;

@@ -1,15 +1,14 @@
 //! The command: pairs and runs, so many worlds at a time.
 
 use super::kinds::{Pair, pairs};
-use super::options::{Options, Stun};
+use super::options::Options;
 use super::outcome::Outcome;
-use super::room::program;
 use super::table::{Row, table};
 use super::{run, special};
-use crate::failure::{Context, Failure};
+use crate::failure::Failure;
+use crate::nodes::setting::{self, Setting};
 use crate::privilege;
 use crate::signals::Signals;
-use crate::tools;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,8 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Everything that is asked for. The exit code is 1 if something is not as it must be.
 pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     let (pairs, missing) = pairs(options)?;
-    program(options)?;
-    require_tools(options)?;
+    let setting = Setting::from(options);
+    setting.program()?;
+    setting.require_tools(options.kernel)?;
     privilege::ensure()?;
     let signals = Signals::take()?;
     if options.special {
@@ -49,15 +49,7 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
 
 /// Writes a table where it is asked for.
 pub(super) fn write(options: &Options, text: &str) -> Result<(), Failure> {
-    let Some(path) = &options.write else { return Ok(()) };
-    std::fs::write(path, text).context(|| path.display().to_string())
-}
-
-fn require_tools(options: &Options) -> Result<(), Failure> {
-    let mut tools = vec![("ip", "iproute2")];
-    tools.extend((options.stun == Stun::Coturn).then_some(("turnserver", "coturn")));
-    tools.extend(options.kernel.then_some(("nft", "nftables")));
-    tools::require(&tools)
+    setting::write(options.write.as_deref(), text)
 }
 
 /// Every run of every pair, in the order of the pairs. A world that could not be built or kept is a run that is not connected.

@@ -1,5 +1,6 @@
 //! What is asked for.
 
+use crate::nodes::setting::{RATE, Setting, Stun};
 use crate::units;
 use clap::{Args, ValueEnum};
 use core::time::Duration;
@@ -64,11 +65,10 @@ pub(crate) enum Pairs {
     All,
 }
 
-/// Who tells nodes what they look like from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Stun {
-    /// coturn with two addresses (RFC 5780)
-    Coturn,
-    /// Nobody answers
-    None,
+/// What the worlds of these options have in common: links that lose nothing, so that what is measured is finding a path.
+impl From<&Options> for Setting {
+    fn from(options: &Options) -> Self {
+        let Options { rtt, stun, node, logs, .. } = options.clone();
+        Self { rtt, loss: 0.0, rate: RATE, stun, node, logs }
+    }
 }

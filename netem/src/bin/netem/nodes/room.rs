@@ -1,13 +1,16 @@
 //! Nodes that run in a world, are told things and heard.
 
-use super::options::Options;
+use super::record::Record;
 use super::seen::Seen;
+use super::setting::Setting;
 use super::world::{Plan, build, stun_servers};
 use crate::clock::Clock;
 use crate::failure::{Context, Failure};
 use crate::signals::Signals;
 use crate::world::World;
 use core::time::Duration;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -21,8 +24,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long a node may take to say goodbye before it is ended.
 const UNTIL_BYE: Duration = Duration::from_secs(5);
 
-/// Who, when, what.
-type Heard = (usize, Duration, Value);
+/// A node, one of its lives, and what it said when.
+type Heard = (usize, usize, Duration, Value);
 
 /// The port of a supernode.
 pub(crate) const PORT: u16 = 7000;
@@ -34,7 +37,7 @@ pub(crate) struct Room<'a> {
     heard: Receiver<Heard>,
     sender: Sender<Heard>,
     pub(crate) clock: Clock,
-    options: &'a Options,
+    setting: Setting,
     signals: &'a Signals,
     folder: Folder,
     stun: Option<Server>,
@@ -45,6 +48,8 @@ struct Node {
     name: &'static str,
     running: Option<(Child, ChildStdin)>,
     seen: Seen,
+    /// One for each time that it was started.
+    lives: Vec<Record>,
 }
 
 impl<'a> Room<'a> {
@@ -53,35 +58,37 @@ impl<'a> Room<'a> {
         label: &str,
         plans: &[Plan],
         seed: u64,
-        options: &'a Options,
+        setting: impl Into<Setting>,
         signals: &'a Signals,
     ) -> Result<Self, Failure> {
-        let (world, stun) = build(label, plans, seed, options, signals)?;
+        let setting = setting.into();
+        let (world, stun) = build(label, plans, seed, &setting, signals)?;
         let stun = stun.map(Server);
         let folder = Folder::create(label)?;
-        let nodes = plans.iter().map(|plan| Node { name: plan.name, running: None, seen: Seen::default() }).collect();
+        let nodes = plans.iter().map(|plan| Node::new(plan.name)).collect();
         let (sender, heard) = channel();
         let (clock, label) = (Clock::start(), label.into());
-        Ok(Self { world, nodes, heard, sender, clock, options, signals, folder, stun, label })
+        Ok(Self { world, nodes, heard, sender, clock, setting, signals, folder, stun, label })
     }
 
-    /// Starts a node on the host of this number.
+    /// Starts a node on the host of this number: for the first time, or again with the same identity after it has ended.
     pub(crate) fn start(&mut self, number: usize, arguments: &[&str]) -> Result<(), Failure> {
         let Some(node) = self.nodes.get_mut(number) else { return Err(Failure::new("no such host")) };
         let files = self.folder.0.join(node.name);
         fs::create_dir_all(&files).context(|| files.display().to_string())?;
-        let mut command = Command::new(program(self.options)?);
+        let mut command = Command::new(self.setting.program()?);
         command.args(["--json", "--name", node.name, "--dir"]).arg(&files);
         command.arg("--state").arg(self.folder.0.join(format!("{}-state", node.name)));
-        for server in stun_servers(self.options) {
+        for server in stun_servers(&self.setting) {
             command.args(["--stun", &server]);
         }
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut log = match &self.options.logs {
+        let mut log = match &self.setting.logs {
             Some(folder) => {
                 fs::create_dir_all(folder).context(|| folder.display().to_string())?;
+                let again = if node.lives.is_empty() { String::new() } else { format!("-{}", node.lives.len() + 1) };
                 let log = |kind: &str| {
-                    let path = folder.join(format!("{}{}.{kind}", self.label, node.name));
+                    let path = folder.join(format!("{}{}{again}.{kind}", self.label, node.name));
                     File::create(&path).context(|| path.display().to_string())
                 };
                 command.args(["--log", "debug"]).stderr(log("log")?);
@@ -91,7 +98,10 @@ impl<'a> Room<'a> {
         };
         let mut child = self.world.spawn(node.name, command)?;
         let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).ok_or_else(|| Failure::new("no pipes"))?;
+        let life = node.lives.len();
         node.running = Some((child, stdin));
+        node.seen = Seen::default();
+        node.lives.push(Record::default());
         let (sender, clock) = (self.sender.clone(), self.clock);
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -100,12 +110,12 @@ impl<'a> Room<'a> {
                     let _ = writeln!(log, "{line}");
                 }
                 let event = serde_json::from_str(&line).unwrap_or(Value::Null);
-                if sender.send((number, at, event)).is_err() {
+                if sender.send((number, life, at, event)).is_err() {
                     return;
                 }
             }
             // Whatever it ended of.
-            let _ = sender.send((number, clock.now(), serde_json::json!({"event": "bye"})));
+            let _ = sender.send((number, life, clock.now(), serde_json::json!({"event": "bye"})));
         });
         Ok(())
     }
@@ -118,7 +128,28 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// What a node has said so far.
+    /// Sends a signal to a node.
+    pub(crate) fn signal(&self, number: usize, signal: Signal) {
+        let running = self.nodes.get(number).and_then(|node| node.running.as_ref());
+        // Until it is waited for, its id is nobody else's.
+        if let Some(pid) = running.and_then(|(child, _)| i32::try_from(child.id()).ok()) {
+            let _ = signal::kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// Ends a node at once.
+    pub(crate) fn kill(&mut self, number: usize) {
+        if let Some(node) = self.nodes.get_mut(number) {
+            node.end();
+        }
+    }
+
+    /// What a node has said in each of its lives.
+    pub(crate) fn lives(&self, number: usize) -> &[Record] {
+        self.nodes.get(number).map_or(&[], |node| &node.lives)
+    }
+
+    /// What a node says now.
     pub(crate) fn seen(&self, number: usize) -> &Seen {
         static NOTHING: std::sync::LazyLock<Seen> = std::sync::LazyLock::new(Seen::default);
         self.nodes.get(number).map_or(&NOTHING, |node| &node.seen)
@@ -142,9 +173,9 @@ impl<'a> Room<'a> {
                 return Ok(false);
             }
             match self.heard.recv_timeout(left.min(LOOK)) {
-                Ok((number, at, event)) => {
+                Ok((number, life, at, event)) => {
                     if let Some(node) = self.nodes.get_mut(number) {
-                        node.seen.note(at, &event);
+                        node.note(life, at, &event);
                     }
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => (),
@@ -171,18 +202,44 @@ impl<'a> Room<'a> {
         self.world.finish().map(drop)
     }
 
+    /// Ends the nodes without a word, and the world.
+    pub(crate) fn end(mut self) -> Result<(), Failure> {
+        self.nodes.clear();
+        self.stun = None;
+        self.world.finish().map(drop)
+    }
+
     fn is_running(&self, number: usize) -> bool {
         self.nodes.get(number).is_some_and(|node| node.running.is_some())
     }
 }
 
-/// Ended, and waited for.
-impl Drop for Node {
-    fn drop(&mut self) {
+impl Node {
+    fn new(name: &'static str) -> Self {
+        Self { name, running: None, seen: Seen::default(), lives: Vec::new() }
+    }
+
+    fn note(&mut self, life: usize, at: Duration, event: &Value) {
+        if life + 1 == self.lives.len() {
+            self.seen.note(at, event);
+        }
+        if let Some(record) = self.lives.get_mut(life) {
+            record.note(at, event);
+        }
+    }
+
+    /// Ends it, and waits until it has ended.
+    fn end(&mut self) {
         if let Some((mut child, _)) = self.running.take() {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -194,17 +251,6 @@ impl Drop for Server {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// The program under test.
-pub(crate) fn program(options: &Options) -> Result<PathBuf, Failure> {
-    let beside = || -> Option<PathBuf> { Some(std::env::current_exe().ok()?.parent()?.join("node-client")) };
-    let path = options.node.clone().or_else(beside).unwrap_or_default();
-    if path.is_file() {
-        return Ok(path);
-    }
-    let why = format!("there is no {}: `cargo build -p anjer --bins` in the same profile, or --node", path.display());
-    Err(Failure::new(why))
 }
 
 /// A folder of ours, removed when dropped.

@@ -1,13 +1,13 @@
 //! The hosts of a run, and the servers in the world.
 
-use super::kinds::Kind;
-use super::options::{Options, Stun};
+use super::kind::Kind;
+use super::setting::{Setting, Stun};
 use crate::failure::Failure;
 use crate::scenario::{Host, Scenario};
 use crate::signals::Signals;
 use crate::world::{World, wait_until_listening};
 use core::time::Duration;
-use netem::{Link, Queue};
+use netem::{Link, Loss, Queue};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::{Child, Command, Stdio};
 
@@ -22,9 +22,7 @@ const NOBODY: u8 = 250;
 /// STUN's port (RFC 8489 §18.6).
 const STUN_PORT: u16 = 3478;
 
-/// What each access carries, in bits per second each way, and for how long it lets packets wait: a good line at home, so that a file
-/// does not take the whole machine.
-const RATE: u64 = 100_000_000;
+/// For how long an access lets packets wait.
 const QUEUE: Duration = Duration::from_millis(100);
 
 /// coturn's sockets: two addresses, two ports (RFC 5780 §3), and how long it may take to open them.
@@ -77,11 +75,18 @@ pub(crate) fn build(
     label: &str,
     plans: &[Plan],
     seed: u64,
-    options: &Options,
+    setting: &Setting,
     signals: &Signals,
 ) -> Result<(World, Option<Child>), Failure> {
-    // Any two hosts are two links apart, there and back.
-    let link = || Link { rate: Some(RATE), queue: Queue::Time(QUEUE), delay: options.rtt / 4, ..Link::default() };
+    // Any two hosts are two links apart, there and back; each link loses its part of what the way loses.
+    let loss = 1.0 - (1.0 - setting.loss).sqrt();
+    let link = || Link {
+        rate: Some(setting.rate),
+        queue: Queue::Time(QUEUE),
+        delay: setting.rtt / 4,
+        loss: if loss > 0.0 { Loss::Independent(loss) } else { Link::default().loss },
+        ..Link::default()
+    };
     let mut hosts: Vec<Host> = plans
         .iter()
         .enumerate()
@@ -105,7 +110,7 @@ pub(crate) fn build(
         .collect();
     let [a, b, c] = NETWORK;
     let servers: Vec<Ipv4Addr> = STUN.iter().map(|last| Ipv4Addr::new(a, b, c, *last)).collect();
-    if options.stun == Stun::Coturn {
+    if setting.stun == Stun::Coturn {
         hosts.push(Host {
             name: "stun".into(),
             addresses: servers.clone(),
@@ -115,14 +120,14 @@ pub(crate) fn build(
         });
     }
     let world = World::build(Scenario { label: label.into(), hosts, seed }, signals)?;
-    let server = (options.stun == Stun::Coturn).then(|| coturn(&world, &servers, signals)).transpose()?;
+    let server = (setting.stun == Stun::Coturn).then(|| coturn(&world, &servers, signals)).transpose()?;
     Ok((world, server))
 }
 
 /// The STUN servers, as a node is told them.
-pub(crate) fn stun_servers(options: &Options) -> Vec<String> {
+pub(crate) fn stun_servers(setting: &Setting) -> Vec<String> {
     let [a, b, c] = NETWORK;
-    let hosts: &[u8] = if options.stun == Stun::Coturn { &STUN } else { &[NOBODY] };
+    let hosts: &[u8] = if setting.stun == Stun::Coturn { &STUN } else { &[NOBODY] };
     hosts.iter().map(|last| format!("{}:{STUN_PORT}", Ipv4Addr::new(a, b, c, *last))).collect()
 }
 
