@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Reading order: [`epoch`], [`line`](mod@line), [`view`], [`rank`], [`message`] (the words); `log`, `voices` (the order);
-//! `author`, `sequencer`, `delivery` (a line's way); `door`, `admission`, `joining` (coming in); `membership` (changing views);
+//! `author`, `sequencer`, `delivery` (a line's way); `door`, `admission`, `joining` (coming in); `publishing`, `moving`, `meeting` (changing views);
 //! `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other again); `parts` (the list of them).
 //!
 //! What is promised: every member shows the same lines in the same order, once; an author's lines in the order they were said; nothing
@@ -45,8 +45,10 @@ mod handover;
 mod joining;
 mod links;
 mod log;
-mod membership;
+mod meeting;
+mod moving;
 mod parts;
+mod publishing;
 mod sequencer;
 mod takeover;
 mod voices;
