@@ -65,6 +65,14 @@ impl Outbox {
         }
     }
 
+    /// Everything up to that line has its place, by `seq` at the latest, seen by us or not: an author's lines are placed in order.
+    pub(super) fn on_passed(&mut self, id: LineId, seq: u64) {
+        let passed = |kept: &&mut Kept| kept.seq.is_none() && kept.line.id().counter <= id.counter;
+        if id.voice == self.voice {
+            self.kept.iter_mut().filter(passed).for_each(|kept| kept.seq = Some(seq));
+        }
+    }
+
     /// The order was cut off after `seq`: what came later has no place any more.
     pub(super) fn on_truncated(&mut self, seq: u64) {
         self.kept.iter_mut().filter(|kept| kept.seq > Some(seq)).for_each(|kept| kept.seq = None);

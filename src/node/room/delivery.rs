@@ -30,6 +30,10 @@ pub(super) struct Delivery {
     pub(super) held: Option<(Held, Instant)>,
     /// The last heartbeat of the supernode.
     pub(super) round: u64,
+    /// What the supernode sent us is gone: the next acknowledgement asks for it.
+    pub(super) again: bool,
+    /// When we last asked so.
+    pub(super) asked_again: Option<Instant>,
 }
 
 impl Room {
@@ -58,6 +62,7 @@ impl Room {
         }
         if let Some((seq, voices)) = self.delivery.inherited.take_if(|(seq, _)| self.delivery.shown >= *seq) {
             for (voice, counter) in voices {
+                self.outbox.on_passed(super::line::LineId { voice, counter }, seq);
                 self.delivery.voices.note(super::line::LineId { voice, counter }, seq);
             }
         }
@@ -90,6 +95,10 @@ impl Room {
             let before = super::Head { seq: first.head.seq.saturating_sub(1), chain: lines.before };
             let gap = before.seq.saturating_sub(self.log.head().seq);
             let sound = |room: &Self| room.is_epoch_of_room(first) && first.verify(room.view.room);
+            if gap > 0 && first.head.seq > lines.oldest {
+                // The sender has what lies between: it sent that while we took nothing from it. It is not lost, only to be sent again.
+                return self.ask_again(now);
+            }
             if gap > 0 && gap <= MAX_GAP && first.follows(before) && sound(self) {
                 self.skip_to(before);
             }
@@ -135,6 +144,16 @@ impl Room {
             || known.any(|(index, reign)| reign.epoch == placed.epoch && seq > reign.base.seq && seq <= end(index))
     }
 
+    /// Asks the supernode to send again from where our order ends. Once in a while: the answer may be on its way.
+    pub(super) fn ask_again(&mut self, now: Instant) {
+        let lately = |at| now.saturating_since(at) < self.config.times.resend;
+        if matches!(self.standing, Standing::Following) && !self.delivery.asked_again.is_some_and(lately) {
+            self.delivery.asked_again = Some(now);
+            self.delivery.again = true;
+            self.dirty.held = true;
+        }
+    }
+
     /// What came before `head` and we do not hold cannot be had any more.
     fn skip_to(&mut self, head: super::Head) {
         self.delivery.target = self.delivery.target.max(self.log.head().seq);
@@ -168,7 +187,8 @@ impl Room {
 
     /// What we hold.
     pub(super) fn held(&self) -> Held {
-        Held { epoch: self.view.epoch, number: self.view.number, seq: self.log.head().seq, round: self.delivery.round }
+        let (epoch, number, seq) = (self.view.epoch, self.view.number, self.log.head().seq);
+        Held { epoch, number, seq, round: self.delivery.round, again: false }
     }
 
     /// Acknowledges, if there is something to acknowledge and somebody to tell.
@@ -176,7 +196,8 @@ impl Room {
         if std::mem::take(&mut self.dirty.held) && matches!(self.standing, Standing::Following) {
             let held = self.held();
             self.delivery.held = Some((held, self.now));
-            self.send(self.view.epoch.supernode, RoomMessage::Held(held));
+            let again = std::mem::take(&mut self.delivery.again);
+            self.send(self.view.epoch.supernode, RoomMessage::Held(Held { again, ..held }));
         }
     }
 }

@@ -177,6 +177,9 @@ pub struct Lines {
     pub epoch: Epoch,
     /// The hash before the first of them, so that someone who lacks what came before can start here.
     pub before: ChainHash,
+    /// The oldest place that the sender still keeps: whoever lacks an older line cannot have it from there, whoever lacks a later one
+    /// asks for it.
+    pub oldest: u64,
     /// The lines, their places consecutive. At most [`MAX_LINES`].
     pub lines: Vec<Placed>,
 }
@@ -270,6 +273,8 @@ pub struct Held {
     pub seq: u64,
     /// The last heartbeat it got.
     pub round: u64,
+    /// What was sent to it after `seq` is gone: send from there.
+    pub again: bool,
 }
 
 /// An invitation, as every member knows it. `Debug` does not show the secret.

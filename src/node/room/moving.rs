@@ -99,6 +99,7 @@ impl Room {
         self.detector.on_heard(now, view.epoch.supernode);
         self.delivery.held = None;
         self.delivery.round = 0;
+        self.delivery.asked_again = None;
         // Who leads is told before who is there.
         if !same {
             self.announce(now, reason);

@@ -2,7 +2,7 @@
 
 use super::line::Line;
 use super::message::{Beat, Held, Lines, MAX_LINES, RoomMessage, Say};
-use super::parts::{Room, Standing};
+use super::parts::{Room, Standing, VIEW_COST};
 use super::voices::Voices;
 use crate::node::identity::NodeId;
 use crate::node::room::line::Placed;
@@ -68,7 +68,8 @@ impl Room {
             return;
         }
         self.outbox.on_placed(id, seq);
-        let lines = Lines { epoch: self.view.epoch, before: last.chain, lines: vec![placed] };
+        let (before, oldest) = (last.chain, self.log.oldest());
+        let lines = Lines { epoch: self.view.epoch, before, oldest, lines: vec![placed] };
         let mut receivers = Vec::new();
         for (member, follower) in &mut self.sequencer.followers {
             if follower.behind.is_none() {
@@ -106,7 +107,8 @@ impl Room {
         }
     }
 
-    /// A member holds what it says.
+    /// A member holds what it says. That is the only truth about it: what was sent to it may have been thrown away since, if for a while it
+    /// believed somebody else to lead.
     pub(super) fn on_held(&mut self, now: Instant, from: NodeId, held: Held) {
         if !matches!(self.standing, Standing::Leading(_)) {
             return;
@@ -118,6 +120,8 @@ impl Room {
             return;
         }
         let head = self.log.head().seq;
+        let lacks = u32::try_from(head.saturating_sub(held.seq)).unwrap_or(u32::MAX);
+        let again = held.again && lacks > 0 && self.may_ask(from, lacks.min(VIEW_COST));
         let Some(follower) = self.sequencer.followers.get_mut(&from) else {
             // It was silent for so long that it was taken for lost, and did not notice.
             return self.readmit(now, from);
@@ -133,7 +137,7 @@ impl Room {
         follower.patience = now;
         let stalled = follower.behind.is_some_and(|since| now.saturating_since(since) > self.config.times.resend);
         let fresh = follower.sent.is_none();
-        if fresh || stalled {
+        if fresh || stalled || again {
             follower.sent = Some(head);
             follower.held = seq;
             (follower.behind, follower.owes) = ((seq < head).then_some(now), head);
@@ -154,7 +158,8 @@ impl Room {
             else {
                 continue;
             };
-            let lines = Lines { epoch: self.view.epoch, before, lines: chunk.to_vec() };
+            let oldest = self.log.oldest();
+            let lines = Lines { epoch: self.view.epoch, before, oldest, lines: chunk.to_vec() };
             self.send(member, RoomMessage::Lines(lines));
         }
     }

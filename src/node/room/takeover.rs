@@ -191,6 +191,9 @@ impl Room {
             self.suspect(now);
         }
         self.dirty.held = true;
+        // What it sent while we were promised to another we did not take.
+        self.delivery.asked_again = None;
+        self.ask_again(now);
         self.keep_warm(now);
         self.resend(now);
     }

@@ -52,7 +52,7 @@ fn lines_come_from_the_supernode_only() {
         let saying = Saying { room, id, previous: ChainHash::default(), time: 0, text: "x".to_owned() };
         let current = world.peers[0].room.view().epoch;
         let placed = Placed::place(mallory, current, Head::default(), Line::sign(mallory, saying));
-        RoomMessage::Lines(Lines { epoch: current, before: ChainHash::default(), lines: vec![placed] })
+        RoomMessage::Lines(Lines { epoch: current, before: ChainHash::default(), oldest: 1, lines: vec![placed] })
     });
 }
 
@@ -127,7 +127,7 @@ fn a_stranger_is_listened_to_only_at_the_door() {
     let stranger = world.peers[1].room.view().clone();
     for message in [
         RoomMessage::View(Box::new(stranger)),
-        RoomMessage::Held(Held { epoch: current, number: 1, seq: 9, round: 0 }),
+        RoomMessage::Held(Held { epoch: current, number: 1, seq: 9, round: 0, again: false }),
         RoomMessage::Beat(Beat { epoch: current, number: 9, head: Head::default(), shown: 9, stable: 9, round: 1 }),
         RoomMessage::Report(Report { next: current, head: Head::default() }),
         RoomMessage::Fetch(Fetch { epoch: current, from: 0, to: u64::MAX }),
@@ -223,7 +223,7 @@ fn a_survivor_that_lies_about_what_it_holds_does_not_use_up_the_places() {
             let saying = Saying { room, id, previous: ChainHash::default(), time: 0, text: "x".to_owned() };
             let made_up = Epoch { counter: 0, supernode: mallory.id() };
             let placed = Placed::place(mallory, made_up, last, Line::sign(mallory, saying));
-            let lines = Lines { epoch: next, before: last.chain, lines: vec![placed] };
+            let lines = Lines { epoch: next, before: last.chain, oldest: 1, lines: vec![placed] };
             world.inject(3, 1, RoomMessage::Lines(lines));
             lied += 1;
         }
@@ -250,7 +250,8 @@ fn a_successor_that_takes_one_line_at_a_time_makes_nobody_wait() {
     for seq in 1..8 {
         world.run(280);
         let room = &world.peers[0].room;
-        let held = Held { epoch: room.view().epoch, number: room.view().number, seq, round: room.sequencer.round };
+        let (epoch, number, round) = (room.view().epoch, room.view().number, room.sequencer.round);
+        let held = Held { epoch, number, seq, round, again: false };
         world.call(0, |room, now| room.handle_message(now, id, RoomMessage::Held(held)));
     }
     assert_eq!(world.lines(2).len(), 20, "two seconds later everything is on everybody else's screen");

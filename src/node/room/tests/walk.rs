@@ -142,7 +142,7 @@ fn walks(seeds: std::ops::Range<u64>, cuts: bool) {
         let seeds: Vec<u64> = failures.iter().map(|failure| failure.0).collect();
         panic!("seed {seed}: {error}\n{operations:?}\nfailing: {seeds:?} of {total}");
     }
-    assert!(said > 100, "the walks exercised something");
+    assert!(said > total as usize, "the walks exercised something");
 }
 
 #[test]
@@ -153,4 +153,10 @@ fn whatever_crashes_quits_and_stands_still_the_room_stays_one_and_loses_nothing(
 #[test]
 fn whatever_is_cut_besides_the_halves_find_each_other_again() {
     walks(100_000..100_000 + seeds(), true);
+}
+
+/// Found by a walk: a member that had promised itself to a claimer which died took what its supernode sent meanwhile for lost for ever.
+#[test]
+fn seed_103735_nothing_is_missed_that_the_supernode_keeps() {
+    walks(103_735..103_736, true);
 }
