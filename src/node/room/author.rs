@@ -38,6 +38,12 @@ impl Outbox {
         Self { voice, counter: 0, last: ChainHash([0; 32]), kept: VecDeque::new(), sent: now }
     }
 
+    /// Whose lines they are.
+    #[cfg(test)]
+    pub(super) const fn voice(&self) -> Voice {
+        self.voice
+    }
+
     /// Makes room for a line. What has its place and waits only for somebody to come back is let go; what has none never is.
     pub(super) fn make_room(&mut self, alone: bool) {
         if self.kept.len() >= MAX_PENDING && alone && self.kept.front().is_some_and(|kept| kept.seq.is_some()) {
@@ -134,9 +140,10 @@ impl Room {
         }
     }
 
-    /// Sends (or, leading, places) every line that has no place, in order.
+    /// Sends (or, leading, places) every line that has no place, in order; what was rescued first, since it was said before.
     pub(super) fn resend(&mut self, now: Instant) {
         self.outbox.sent = now;
+        self.bring_rescued(now);
         let oldest = self.outbox.oldest();
         let lines: Vec<Line> = self.outbox.unplaced().cloned().collect();
         for line in lines {

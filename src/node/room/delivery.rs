@@ -1,5 +1,6 @@
 //! What is shown: every line once, in order, and never silently none.
 
+use super::epoch::Epoch;
 use super::line::Voice;
 use super::message::{Beat, Held, Lines, RoomMessage};
 use super::parts::{Room, Standing};
@@ -122,6 +123,7 @@ impl Room {
                 break;
             }
             self.outbox.on_placed(id, seq);
+            self.rescue.on_placed(id);
         }
         self.deliver();
         match self.standing {
@@ -168,7 +170,10 @@ impl Room {
 
     /// The supernode's heartbeat.
     pub(super) fn on_beat(&mut self, now: Instant, from: NodeId, beat: Beat) {
-        if !matches!(self.standing, Standing::Following) || beat.epoch != self.view.epoch {
+        if beat.epoch != self.view.epoch {
+            return self.on_stale_beat(now, from, beat.epoch);
+        }
+        if !matches!(self.standing, Standing::Following) {
             return;
         }
         if from != self.view.epoch.supernode {
@@ -183,6 +188,22 @@ impl Room {
         });
         self.dirty.held |= !recent;
         self.now = now;
+    }
+
+    /// Somebody believes that it leads us, and it does not. Were nothing said to that, it would go on so.
+    fn on_stale_beat(&mut self, now: Instant, from: NodeId, epoch: Epoch) {
+        if from != epoch.supernode {
+            return;
+        }
+        let ours = from == self.view.epoch.supernode && matches!(self.standing, Standing::Following);
+        if ours && epoch.counter > self.view.epoch.counter {
+            // It numbered its reign anew while we took nothing from it.
+            if let Some(record) = self.view.record(from).cloned() {
+                self.go_back(now, &record, None);
+            }
+        } else {
+            self.say_hello_at_times(now, from);
+        }
     }
 
     /// What we hold.

@@ -5,7 +5,9 @@ use super::log::Log;
 use super::message::{Merge, RoomMessage, Voucher, VoucherFacts, Welcome};
 use super::output::RoomOutput;
 use super::parts::{Room, Standing};
+use super::rescue::Rescue;
 use super::sequencer::Sequencer;
+use super::takeover::MAX_EPOCHS_SKIPPED;
 use super::view::{View, common_line};
 use crate::mrt::SecretId;
 use crate::node::api::{Event, Path, Succession};
@@ -33,8 +35,15 @@ impl Room {
         let promised = matches!(&self.standing, Standing::Promised(promised) if promised.next == view.epoch)
             || (self.detector.suspicion.is_some() && self.promises.contains(&view.epoch));
         let handed = !matches!(self.standing, Standing::Leading(_) | Standing::Leaving(_) | Standing::Gone)
-            && view.proof.as_ref().is_some_and(|proof| proof.facts.next == view.epoch && self.is_sound(proof));
-        if !promised && !handed {
+            && view.proof.as_ref().is_some_and(|proof| {
+                let latest = self.handed == Some(proof.facts) || self.is_latest(&proof.facts);
+                proof.facts.next == view.epoch && latest && self.is_sound(proof)
+            });
+        // Our own supernode may number its reign anew: it does when another half comes over to it.
+        let raised = matches!(self.standing, Standing::Following)
+            && from == self.view.epoch.supernode
+            && view.epoch.counter.saturating_sub(self.view.epoch.counter) <= MAX_EPOCHS_SKIPPED;
+        if !promised && !handed && !raised {
             // A claimer that we reported to may open its view after we followed another, and a supernode that we lost may not know it.
             let past = self.view.reigns.iter().any(|reign| reign.epoch == view.epoch);
             if !past && !self.promises.contains(&view.epoch) {
@@ -59,9 +68,10 @@ impl Room {
         }
     }
 
-    /// Cuts our order off where the other history parts from it.
+    /// Cuts our order off where the other history parts from it. What is cut off is not lost: it is said again there.
     fn settle(&mut self, view: &View, head: Head) {
         let common = common_line(&self.view.reigns, self.log.head(), &view.reigns, head);
+        self.rescue.keep(self.log.since(common.saturating_add(1)).cloned());
         self.log.truncate(common);
         self.outbox.on_truncated(common);
         self.delivery.shown = self.delivery.shown.min(common);
@@ -90,6 +100,7 @@ impl Room {
     /// Another epoch: we follow its supernode.
     fn enter(&mut self, now: Instant, view: View, reason: Succession) {
         let same = view.epoch == self.view.epoch;
+        let moved = view.epoch.supernode != self.view.epoch.supernode;
         self.standing = Standing::Following;
         self.sequencer = Sequencer::default();
         self.detector.suspicion = None;
@@ -101,6 +112,12 @@ impl Room {
         self.delivery.round = 0;
         self.delivery.asked_again = None;
         // Who leads is told before who is there.
+        if moved && matches!(reason, Succession::Joined | Succession::Merged) {
+            let Epoch { counter: epoch, supernode } = self.view.epoch;
+            let relayed = self.links.get(supernode).is_some_and(|peer| peer.remote.is_none());
+            let path = if relayed { Path::Relayed } else { Path::Direct };
+            self.event(Event::Connected { supernode, epoch, path });
+        }
         if !same {
             self.announce(now, reason);
         }
@@ -122,11 +139,6 @@ impl Room {
         let Epoch { counter: epoch, supernode: id } = self.view.epoch;
         let me = id == self.id();
         self.remember(now, reason);
-        if !me && matches!(reason, Succession::Joined | Succession::Merged) {
-            let relayed = self.links.get(id).is_some_and(|peer| peer.remote.is_none());
-            let path = if relayed { Path::Relayed } else { Path::Direct };
-            self.event(Event::Connected { supernode: id, epoch, path });
-        }
         self.event(Event::Supernode { id, epoch, me, reason });
     }
 
@@ -151,9 +163,17 @@ impl Room {
         if !view.contains(self.id()) || welcome.voices.len() > super::voices::MAX_VOICES {
             return;
         }
+        if ours && view.epoch != self.view.epoch && view.epoch.counter <= self.view.epoch.counter {
+            // It let us in as somebody new, and does not know how far we were: epochs never fall. We ask again, as who we are.
+            self.joining = None;
+            if let Some(record) = view.record(from).cloned() {
+                self.go_back(now, &record, None);
+            }
+            return;
+        }
         let reason = if !ours {
             Succession::Joined
-        } else if self.expects_welcome(from, view.room) || view.epoch.counter <= self.view.epoch.counter {
+        } else if self.expects_welcome(from, view.room) {
             Succession::Merged
         } else {
             view.reason.into()
@@ -164,6 +184,7 @@ impl Room {
         if ours {
             self.lead_others_to(now, &view);
             self.settle(&view, welcome.head);
+            self.rescue.on_known(&welcome.voices);
         } else {
             self.move_out(now, &view);
             self.delivery.history = welcome.head.seq;
@@ -189,6 +210,7 @@ impl Room {
         self.promises.clear();
         self.last_counter = 0;
         self.outbox.clear();
+        self.rescue = Rescue::default();
         self.log = Log::default();
         self.delivery.shown = 0;
         self.delivery.target = 0;

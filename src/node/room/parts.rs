@@ -12,9 +12,10 @@ use super::handover::{Inheriting, Leaving};
 use super::joining::Joining;
 use super::links::Links;
 use super::log::Log;
-use super::message::RoomMessage;
+use super::message::{HandOverFacts, RoomMessage};
 use super::output::{DialFailure, DialNumber, LinkDown, LinkedPeer, RoomOutput};
 use super::rank::{Rank, Reach};
+use super::rescue::Rescue;
 use super::sequencer::Sequencer;
 use super::takeover::{Claiming, Promised};
 use super::view::{Entry, Reason, Reign, View};
@@ -72,6 +73,10 @@ pub struct Room {
     pub(super) log: Log,
     /// What we said.
     pub(super) outbox: Outbox,
+    /// What others and we said in an order that was given up.
+    pub(super) rescue: Rescue,
+    /// The hand-over that we took last.
+    pub(super) handed: Option<HandOverFacts>,
     /// Who holds what; means something while we lead.
     pub(super) sequencer: Sequencer,
     /// What was shown.
@@ -174,6 +179,8 @@ impl Room {
             former: Former::default(),
             log: Log::default(),
             outbox: Outbox::new(id, start, now),
+            rescue: Rescue::default(),
+            handed: None,
             sequencer: Sequencer::default(),
             delivery: Delivery::default(),
             history: VecDeque::new(),
@@ -265,8 +272,9 @@ impl Room {
             RoomMessage::Welcome(welcome) => self.on_welcome(now, from, *welcome),
             RoomMessage::Answer(answer) => self.on_answer(now, from, answer),
             RoomMessage::Leave => self.on_leave(now, from),
+            RoomMessage::Stranger => self.on_stranger(now, from),
             // Of strangers nothing else is listened to; those who were members may not know that they are not.
-            _ if !self.knows(from) => {}
+            _ if !self.knows(from) => self.call_stranger(from),
             RoomMessage::View(view) => self.on_view(now, from, *view),
             RoomMessage::Lines(lines) => self.on_lines(now, from, lines),
             RoomMessage::Beat(beat) => self.on_beat(now, from, beat),
@@ -274,6 +282,8 @@ impl Room {
             RoomMessage::Merge(merge) => self.on_merge(now, from, *merge),
             RoomMessage::Say(say) => self.on_say(now, from, say),
             RoomMessage::Held(held) => self.on_held(now, from, held),
+            RoomMessage::Rescue(lines) => self.on_rescue(now, from, lines),
+            RoomMessage::Elsewhere(hello) => self.on_elsewhere(now, from, &hello),
             RoomMessage::Record(record) => self.on_record(now, from, *record),
             RoomMessage::Invite(state) => self.on_invite(now, from, state),
             RoomMessage::Moved(next) => self.on_moved(now, from, next),
@@ -325,7 +335,8 @@ impl Room {
     }
 
     fn next_resend(&self) -> Option<Instant> {
-        let waits = matches!(self.standing, Standing::Following) && self.outbox.unplaced().next().is_some();
+        let waits = self.outbox.unplaced().next().is_some() || !self.rescue.is_empty();
+        let waits = waits && matches!(self.standing, Standing::Following);
         waits.then(|| self.outbox.sent + self.config.times.resend)
     }
 

@@ -1,12 +1,14 @@
 //! The supernode's view: opening an epoch, ordering the members, and telling them of every change.
 
 use super::epoch::Epoch;
+use super::line::LineId;
 use super::message::{HandOver, RoomMessage};
 use super::output::RoomOutput;
 use super::parts::{Leading, Room, Standing, VIEW_COST};
 use super::rank::{Rank, Reach};
 use super::sequencer::{Follower, Sequencer};
 use super::view::{MAX_REIGNS, Reason, Reign};
+use super::voices::Voices;
 use crate::node::identity::NodeId;
 use crate::node::record::MemberRecord;
 use crate::time::Instant;
@@ -41,16 +43,21 @@ impl Room {
         self.view.reason = reason;
         self.view.number = 0;
         self.view.proof = proof;
+        let before = std::mem::take(&mut self.sequencer);
         self.sequencer = Sequencer { shown: self.delivery.shown, stable: 0, ..Sequencer::default() };
-        // What has a place, shown yet or not.
-        self.sequencer.voices = self.delivery.voices.clone();
-        for placed in self.log.since(self.delivery.shown.saturating_add(1)) {
-            self.sequencer.voices.note(placed.line.id(), placed.head.seq);
-        }
+        self.sequencer.voices = if reason == Reason::Merged { before.voices } else { self.voices_of_order() };
         for id in members {
-            // Who reported a moment ago counts as ours until it says otherwise; who was handed over has yet to come.
-            let answered = (reason == Reason::Lost).then_some(now);
-            self.sequencer.followers.insert(*id, Follower { answered, ..Follower::new(now) });
+            // Who reported a moment ago counts as ours until it says otherwise; who was handed over has yet to come; who is ours already
+            // stays as it is.
+            let follower = match reason {
+                Reason::Lost => Follower { answered: Some(now), ..Follower::new(now) },
+                Reason::Merged => {
+                    let as_before = before.followers.get(id).copied().unwrap_or(Follower::new(now));
+                    Follower { held: 0, sent: None, behind: None, owes: 0, ..as_before }
+                }
+                _ => Follower::new(now),
+            };
+            self.sequencer.followers.insert(*id, follower);
         }
         self.standing = Standing::Leading(Leading { next_beat: now + self.config.times.heartbeat });
         self.detector.suspicion = None;
@@ -61,6 +68,23 @@ impl Room {
         if self.quitting.is_some() {
             self.tick_quit(now);
         }
+    }
+
+    /// What has a place in the order that we hold, shown yet or not.
+    fn voices_of_order(&self) -> Voices {
+        let mut voices = self.delivery.voices.clone();
+        for placed in self.log.since(self.delivery.shown.saturating_add(1)) {
+            voices.note(placed.line.id(), placed.head.seq);
+        }
+        // What was said before we came counts only if we got up to there: else it is not in the order any more, and will be said again.
+        if let Some((seq, inherited)) = &self.delivery.inherited
+            && self.log.head().seq >= *seq
+        {
+            for (voice, counter) in inherited {
+                voices.note(LineId { voice: *voice, counter: *counter }, *seq);
+            }
+        }
+        voices
     }
 
     /// A member's rank, as we measure it.

@@ -68,6 +68,7 @@ impl Room {
             return;
         }
         self.outbox.on_placed(id, seq);
+        self.rescue.on_placed(id);
         let (before, oldest) = (last.chain, self.log.oldest());
         let lines = Lines { epoch: self.view.epoch, before, oldest, lines: vec![placed] };
         let mut receivers = Vec::new();

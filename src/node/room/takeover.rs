@@ -9,10 +9,10 @@ use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A claim may skip this many epochs at most: the claimer may have led epochs that we do not know, but nobody can use the numbers up.
-const MAX_EPOCHS_SKIPPED: u64 = 1 << 20;
+pub(super) const MAX_EPOCHS_SKIPPED: u64 = 1 << 20;
 
 /// Members that refused a claim and those whose claims we followed are few: how many epochs are remembered.
-const MAX_PROMISES: usize = 8;
+pub(super) const MAX_PROMISES: usize = 8;
 
 /// We claim to follow the lost supernode.
 #[derive(Clone, Debug)]
@@ -119,6 +119,7 @@ impl Room {
     pub(super) fn promise(&mut self, now: Instant, next: Epoch) {
         self.standing = Standing::Promised(Promised { next, since: now });
         self.detector.suspicion = None;
+        self.last_counter = self.last_counter.max(next.counter);
         self.promises.push_back(next);
         while self.promises.len() > MAX_PROMISES {
             self.promises.pop_front();
