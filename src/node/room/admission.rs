@@ -4,6 +4,7 @@ use super::door::{Asked, Decision};
 use super::message::{Answer, InvitationState, Join, Refusal, RoomMessage, Voucher, VoucherFacts, Welcome};
 use super::output::{Invitation, RoomOutput};
 use super::parts::{Room, Standing, VIEW_COST};
+use super::plant::{Plant, planted};
 use super::sequencer::Follower;
 use super::takeover::MAX_EPOCHS_SKIPPED;
 use super::view::{Entry, MAX_COUNTER, MAX_MEMBERS, Reason};
@@ -205,7 +206,11 @@ impl Room {
     /// `false`: not by so much.
     fn raise_above(&mut self, now: Instant, join: &Join) -> bool {
         let ours = self.view.epoch;
-        if !self.is_supernode() || join.epoch.is_none_or(|theirs| theirs == ours) || join.counter < ours.counter {
+        if planted(Plant::EpochStays)
+            || !self.is_supernode()
+            || join.epoch.is_none_or(|theirs| theirs == ours)
+            || join.counter < ours.counter
+        {
             return true;
         }
         let id = join.record.id();

@@ -4,6 +4,7 @@ use super::epoch::Epoch;
 use super::line::Voice;
 use super::message::{Beat, Held, Lines, RoomMessage};
 use super::parts::{Room, Standing};
+use super::plant::{Plant, planted};
 use super::voices::Voices;
 use crate::node::api::Event;
 use crate::node::identity::NodeId;
@@ -96,7 +97,7 @@ impl Room {
             let before = super::Head { seq: first.head.seq.saturating_sub(1), chain: lines.before };
             let gap = before.seq.saturating_sub(self.log.head().seq);
             let sound = |room: &Self| room.is_epoch_of_room(first) && first.verify(room.view.room);
-            if gap > 0 && first.head.seq > lines.oldest {
+            if gap > 0 && first.head.seq > lines.oldest && !planted(Plant::Skip) {
                 // The sender has what lies between: it sent that while we took nothing from it. It is not lost, only to be sent again.
                 return self.ask_again(now);
             }
@@ -178,6 +179,10 @@ impl Room {
         }
         if from != self.view.epoch.supernode {
             return self.alert("forged", format!("{from} sent a heartbeat in the supernode's place"));
+        }
+        if beat.number > self.view.number {
+            // The view came while we took nothing from it.
+            self.ask_again(now);
         }
         self.delivery.target = self.delivery.target.max(beat.shown);
         self.delivery.round = beat.round;

@@ -114,6 +114,9 @@ impl Room {
             }
             return;
         }
+        if self.gave_word(facts.next) {
+            return;
+        }
         self.handed = Some(facts);
         if facts.next.supernode != self.id() {
             return self.promise(now, facts.next);

@@ -2,6 +2,7 @@
 
 use super::message::{Hello, RoomMessage};
 use super::parts::{Room, Standing, VIEW_COST};
+use super::plant::{Plant, planted};
 use super::view::MAX_MEMBERS;
 use crate::node::identity::NodeId;
 use crate::time::Instant;
@@ -55,7 +56,9 @@ impl Room {
             }
             // Whoever hears its supernode stays; whoever lost it looks at every other that leads this room.
             Standing::Following if self.detector.suspicion.is_some() && leader != self.id() => {
-                if let Some(record) = self.view.record(leader).or_else(|| self.former.record(leader)).cloned() {
+                // A leader that came in after we were lost is found through who follows it.
+                let known = |id| self.view.record(id).or_else(|| self.former.record(id));
+                if let Some(record) = known(leader).or_else(|| known(from)).cloned() {
                     self.go_back(now, &record, None);
                 }
             }
@@ -77,7 +80,12 @@ impl Room {
     pub(super) fn on_stranger(&mut self, now: Instant, from: NodeId) {
         let alone = self.live().len() == 1;
         match self.standing {
-            Standing::Leading(_) if self.view.contains(from) => self.drop_members(now, &BTreeSet::from([from])),
+            // Whoever we let in since has yet to answer as one of us: it said that before it knew.
+            Standing::Leading(_) if self.view.contains(from) => {
+                if self.sequencer.followers.get(&from).is_some_and(|follower| follower.answered.is_some()) {
+                    self.drop_members(now, &BTreeSet::from([from]));
+                }
+            }
             // It was lost before we came in. It does not know us, so it will not come; we know it, and have nobody to leave behind.
             Standing::Leading(_) if alone => {
                 if let Some(record) = self.former.record(from).cloned() {
@@ -131,7 +139,7 @@ impl Room {
         let theirs: BTreeSet<NodeId> = hello.live.iter().copied().filter(|id| !ours.contains(id)).collect();
         let proven = theirs.intersection(&known).count();
         let theirs = theirs.len().min(proven * 2);
-        if (theirs, hello.epoch) > (ours.len(), self.view.epoch) {
+        if (theirs, hello.epoch) > (ours.len(), self.view.epoch) && !planted(Plant::Stay) {
             let record = self.links.get(from).map(|link| link.record.clone());
             if let Some(record) = record {
                 self.go_back(now, &record, None);

@@ -64,6 +64,8 @@ pub enum RoomMessage {
     Claim(Claim),
     /// To a claimer: I lost it too; this is what I hold. I take nothing from the old supernode any more.
     Report(Report),
+    /// To a claimer: I gave my word to another under that counter, and give it once.
+    Taken(Taken),
     /// To a claimer: the supernode lives.
     Alive(Epoch),
     /// A claimer that was told so gives up: everything is as before.
@@ -283,7 +285,7 @@ pub struct Held {
     pub seq: u64,
     /// The last heartbeat it got.
     pub round: u64,
-    /// What was sent to it after `seq` is gone: send from there.
+    /// What was sent to it after `seq`, and after that view, is gone: send from there.
     pub again: bool,
 }
 
@@ -357,6 +359,15 @@ pub struct Report {
     pub next: Epoch,
     /// The last line it holds.
     pub head: Head,
+}
+
+/// Why somebody does not report to a claimer that it would follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// The claim that this answers.
+    pub next: Epoch,
+    /// The highest counter that it gave its word to.
+    pub counter: u64,
 }
 
 /// A wish for lines.

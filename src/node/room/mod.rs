@@ -48,6 +48,7 @@ mod log;
 mod meeting;
 mod moving;
 mod parts;
+mod plant;
 mod publishing;
 mod rescue;
 mod sequencer;

@@ -5,6 +5,7 @@ use super::log::Log;
 use super::message::{Merge, RoomMessage, Voucher, VoucherFacts, Welcome};
 use super::output::RoomOutput;
 use super::parts::{Room, Standing};
+use super::plant::{Plant, planted};
 use super::rescue::Rescue;
 use super::sequencer::Sequencer;
 use super::takeover::MAX_EPOCHS_SKIPPED;
@@ -37,7 +38,7 @@ impl Room {
         let handed = !matches!(self.standing, Standing::Leading(_) | Standing::Leaving(_) | Standing::Gone)
             && view.proof.as_ref().is_some_and(|proof| {
                 let latest = self.handed == Some(proof.facts) || self.is_latest(&proof.facts);
-                proof.facts.next == view.epoch && latest && self.is_sound(proof)
+                proof.facts.next == view.epoch && latest && !self.gave_word(view.epoch) && self.is_sound(proof)
             });
         // Our own supernode may number its reign anew: it does when another half comes over to it.
         let raised = matches!(self.standing, Standing::Following)
@@ -71,6 +72,7 @@ impl Room {
     /// Cuts our order off where the other history parts from it. What is cut off is not lost: it is said again there.
     fn settle(&mut self, view: &View, head: Head) {
         let common = common_line(&self.view.reigns, self.log.head(), &view.reigns, head);
+        self.delivery.inherited.take_if(|(seq, _)| *seq > common);
         self.rescue.keep(self.log.since(common.saturating_add(1)).cloned());
         self.log.truncate(common);
         self.outbox.on_truncated(common);
@@ -163,8 +165,10 @@ impl Room {
         if !view.contains(self.id()) || welcome.voices.len() > super::voices::MAX_VOICES {
             return;
         }
-        if ours && view.epoch != self.view.epoch && view.epoch.counter <= self.view.epoch.counter {
-            // It let us in as somebody new, and does not know how far we were: epochs never fall. We ask again, as who we are.
+        let fallen = view.epoch != self.view.epoch && view.epoch.counter <= self.view.epoch.counter;
+        if ours && (fallen && !planted(Plant::EpochStays) || self.gave_word(view.epoch)) {
+            // It does not know how far we are by now: it let us in as somebody new, or we gave our word elsewhere since we asked. Epochs never
+            // fall, and a word is given once. We ask again, as who we are.
             self.joining = None;
             if let Some(record) = view.record(from).cloned() {
                 self.go_back(now, &record, None);

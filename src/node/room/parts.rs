@@ -14,6 +14,7 @@ use super::links::Links;
 use super::log::Log;
 use super::message::{HandOverFacts, RoomMessage};
 use super::output::{DialFailure, DialNumber, LinkDown, LinkedPeer, RoomOutput};
+use super::plant::{Plant, planted};
 use super::rank::{Rank, Reach};
 use super::rescue::Rescue;
 use super::sequencer::Sequencer;
@@ -210,6 +211,9 @@ impl Room {
         let again = self.links.contains(id) && peer.dial.is_some();
         self.links.insert(peer.clone());
         self.on_heard(now, id);
+        if planted(Plant::OpenDoor) && self.is_supernode() && !self.knows(id) {
+            self.admit(now, peer.record.clone());
+        }
         if matches!(self.standing, Standing::Leading(_)) && self.note_seen(id) {
             self.view_changed(now);
         }
@@ -291,6 +295,7 @@ impl Room {
             RoomMessage::Verdict(verdict) => self.on_verdict(now, from, verdict),
             RoomMessage::Claim(claim) => self.on_claim(now, from, claim),
             RoomMessage::Report(report) => self.on_report(now, from, report),
+            RoomMessage::Taken(taken) => self.on_taken(now, from, taken),
             RoomMessage::Alive(epoch) => self.on_alive(now, from, epoch),
             RoomMessage::Abandon(next) => self.on_abandon(now, from, next),
             RoomMessage::Fetch(fetch) => self.on_fetch(from, fetch),

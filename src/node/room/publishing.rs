@@ -5,6 +5,7 @@ use super::line::LineId;
 use super::message::{HandOver, RoomMessage};
 use super::output::RoomOutput;
 use super::parts::{Leading, Room, Standing, VIEW_COST};
+use super::plant::{Plant, planted};
 use super::rank::{Rank, Reach};
 use super::sequencer::{Follower, Sequencer};
 use super::view::{MAX_REIGNS, Reason, Reign};
@@ -43,6 +44,9 @@ impl Room {
         self.view.reason = reason;
         self.view.number = 0;
         self.view.proof = proof;
+        let head = self.log.head().seq;
+        // What was said before we came is not in our order if we never got there: it will be said again, and is to be shown then.
+        self.delivery.inherited.take_if(|(seq, _)| *seq > head);
         let before = std::mem::take(&mut self.sequencer);
         self.sequencer = Sequencer { shown: self.delivery.shown, stable: 0, ..Sequencer::default() };
         self.sequencer.voices = if reason == Reason::Merged { before.voices } else { self.voices_of_order() };
@@ -76,10 +80,7 @@ impl Room {
         for placed in self.log.since(self.delivery.shown.saturating_add(1)) {
             voices.note(placed.line.id(), placed.head.seq);
         }
-        // What was said before we came counts only if we got up to there: else it is not in the order any more, and will be said again.
-        if let Some((seq, inherited)) = &self.delivery.inherited
-            && self.log.head().seq >= *seq
-        {
+        if let Some((seq, inherited)) = &self.delivery.inherited {
             for (voice, counter) in inherited {
                 voices.note(LineId { voice: *voice, counter: *counter }, *seq);
             }
@@ -128,7 +129,11 @@ impl Room {
         self.view.invitations = self.door.invitations(now);
         self.view.former = self.former.records();
         for id in self.sequencer.followers.keys().copied().collect::<Vec<_>>() {
-            self.send(id, RoomMessage::View(Box::new(self.view.clone())));
+            let mut view = self.view.clone();
+            if planted(Plant::HalfAView) && self.sequencer.followers.keys().next() == Some(&id) {
+                view.entries.pop();
+            }
+            self.send(id, RoomMessage::View(Box::new(view)));
         }
         self.outputs.push_back(RoomOutput::Publish);
     }

@@ -6,6 +6,7 @@ use super::line::{LineId, Placed, Voice};
 use super::log::{MAX_LOG_BYTES, MAX_LOG_LINES};
 use super::message::{MAX_LINES, RoomMessage};
 use super::parts::{Room, Standing};
+use super::plant::{Plant, planted};
 use crate::node::identity::NodeId;
 use crate::time::Instant;
 use std::collections::VecDeque;
@@ -70,6 +71,9 @@ impl Rescue {
 impl Room {
     /// Brings them to the supernode, or, leading, places them.
     pub(super) fn bring_rescued(&mut self, now: Instant) {
+        if planted(Plant::NoRescue) {
+            self.rescue = Rescue::default();
+        }
         match self.standing {
             Standing::Leading(_) => {
                 for placed in std::mem::take(&mut self.rescue).lines {

@@ -3,6 +3,7 @@
 use super::line::Line;
 use super::message::{Beat, Held, Lines, MAX_LINES, RoomMessage, Say};
 use super::parts::{Room, Standing, VIEW_COST};
+use super::plant::{Plant, planted};
 use super::voices::Voices;
 use crate::node::identity::NodeId;
 use crate::node::room::line::Placed;
@@ -57,6 +58,7 @@ impl Follower {
 impl Room {
     /// Gives a line its place behind the last, unless it has one, and sends it to everyone.
     pub(super) fn place(&mut self, now: Instant, line: Line) {
+        let line = if planted(Plant::MadeUp) { self.made_up(line) } else { line };
         let id = line.id();
         let last = self.log.head();
         if !self.sequencer.voices.note(id, last.seq.saturating_add(1)) {
@@ -87,6 +89,12 @@ impl Room {
         self.update_marks(now);
     }
 
+    fn made_up(&self, line: Line) -> Line {
+        let mut saying = line.saying;
+        saying.id.voice.author = self.id();
+        Line::sign(&self.identity, saying)
+    }
+
     /// A member says something.
     pub(super) fn on_say(&mut self, now: Instant, from: NodeId, say: Say) {
         if !matches!(self.standing, Standing::Leading(_)) || !self.view.contains(from) {
@@ -103,7 +111,11 @@ impl Room {
         let id = say.line.id();
         let highest = self.sequencer.voices.highest(id.voice);
         // Its own order: after a gap only if everything before it is known to be safe elsewhere.
-        if id.counter == highest.saturating_add(1) || (id.counter > highest && id.counter <= say.oldest) {
+        if planted(Plant::Backwards)
+            || planted(Plant::Repeats)
+            || id.counter == highest.saturating_add(1)
+            || (id.counter > highest && id.counter <= say.oldest)
+        {
             self.place(now, say.line);
         }
     }
@@ -122,7 +134,8 @@ impl Room {
         }
         let head = self.log.head().seq;
         let lacks = u32::try_from(head.saturating_sub(held.seq)).unwrap_or(u32::MAX);
-        let again = held.again && lacks > 0 && self.may_ask(from, lacks.min(VIEW_COST));
+        let cost = if held.number < self.view.number { VIEW_COST } else { lacks.min(VIEW_COST) };
+        let again = held.again && cost > 0 && self.may_ask(from, cost);
         let Some(follower) = self.sequencer.followers.get_mut(&from) else {
             // It was silent for so long that it was taken for lost, and did not notice.
             return self.readmit(now, from);

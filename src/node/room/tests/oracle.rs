@@ -75,7 +75,7 @@ impl Oracle {
         Self { screens: vec![Screen::default(); nodes], ..Self::default() }
     }
 
-    fn break_rule(&mut self, rule: Rule, words: String) {
+    pub(crate) fn break_rule(&mut self, rule: Rule, words: String) {
         if self.broken.len() < 32 {
             self.broken.push((rule, words));
         }
@@ -170,6 +170,7 @@ impl Oracle {
             RoomMessage::Fetch(_) => self.count("gaps to be filled"),
             RoomMessage::Rescue(_) => self.count("orders brought over"),
             RoomMessage::Elsewhere(_) => self.count("leaders told of each other by a member"),
+            RoomMessage::Taken(_) => self.count("claims to be renewed"),
             RoomMessage::Stranger => self.count("strangers told so"),
             RoomMessage::Merge(_) => self.count("members sent to the other half"),
             RoomMessage::Abandon(_) => self.count("claims given up"),
