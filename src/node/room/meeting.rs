@@ -82,7 +82,8 @@ impl Room {
         match self.standing {
             // Whoever we let in since has yet to answer as one of us: it said that before it knew.
             Standing::Leading(_) if self.view.contains(from) => {
-                if self.sequencer.followers.get(&from).is_some_and(|follower| follower.answered.is_some()) {
+                let follower = self.sequencer.followers.get(&from);
+                if follower.is_some_and(|follower| follower.answered.is_some()) {
                     self.drop_members(now, &BTreeSet::from([from]));
                 }
             }

@@ -69,6 +69,87 @@ fn nobody_hands_over_for_the_supernode() {
     });
 }
 
+/// A hand-over by node 0 of the room of `world`.
+fn hand_over(world: &World, next: Epoch) -> RoomMessage {
+    let facts = HandOverFacts {
+        room: world.peers[0].room.view().room,
+        epoch: epoch(world, 1, 0),
+        next,
+        head: world.peers[0].room.log.head(),
+    };
+    RoomMessage::HandOver(HandOver::sign(&world.peers[0].identity, facts))
+}
+
+#[test]
+fn a_stranger_is_nobodys_heir() {
+    let mut world = World::room_of(64, 4);
+    let stranger = Epoch { counter: 2, supernode: crate::node::identity::NodeId([7; 32]) };
+    let message = hand_over(&world, stranger);
+    world.inject(0, 1, message);
+    assert_eq!(world.alerts(1), 1);
+    world.run(3000);
+    assert_eq!(world.assert_leader(), 0);
+    assert_eq!(world.peers[0].room.view().epoch.counter, 1);
+}
+
+/// A supernode names one successor after the other, each under a higher counter: of what it says twice under one the first counts, and an
+/// earlier word that comes again changes nothing.
+#[test]
+fn two_heirs_under_one_counter_are_reported_and_an_old_hand_over_counts_for_nothing() {
+    let mut world = World::room_of(65, 4);
+    let promised = |world: &World| match &world.peers[3].room.standing {
+        parts::Standing::Promised(promised) => Some(promised.next),
+        _ => None,
+    };
+    let [first, second, earlier] = [(5, 1), (5, 2), (4, 2)].map(|(counter, who)| epoch(&world, counter, who));
+    for next in [first, earlier, second] {
+        let message = hand_over(&world, next);
+        world.inject(0, 3, message);
+        assert_eq!(promised(&world), Some(first));
+    }
+    assert_eq!(world.alerts(3), 1, "that it named two");
+    // The first never opens its view: everything is as before.
+    world.run(6000);
+    assert_eq!(world.assert_leader(), 0);
+}
+
+/// Else one member could use the numbers up.
+#[test]
+fn whoever_comes_back_from_a_huge_epoch_is_not_let_in() {
+    let mut world = World::room_of(66, 3);
+    let record = world.peers[2].room.record.clone();
+    let room = world.peers[0].room.view().room;
+    for counter in [1 << 40, u64::MAX] {
+        let epoch = Some(epoch(&world, 9, 2));
+        let join =
+            Join { version: PROTOCOL_VERSION, record: record.clone(), room: Some(room), voucher: None, epoch, counter };
+        world.inject(2, 0, RoomMessage::Join(Box::new(join)));
+    }
+    assert_eq!(world.alerts(0), 2);
+    assert_eq!(world.peers[0].room.view().epoch.counter, 1);
+}
+
+/// A member brings a line that its author never signed, and one of somebody nobody knows.
+#[test]
+fn nobody_makes_up_what_was_said_in_another_half() {
+    let mut world = World::room_of(67, 4);
+    let (mallory, room) = (world.peers[3].identity.clone(), world.peers[0].room.view().room);
+    let nobody = crate::node::identity::Identity::from_seed(&[9; 32]);
+    let made_up = |author: crate::node::identity::NodeId, signer: &crate::node::identity::Identity| {
+        let id = LineId { voice: Voice { author, start: 1 }, counter: 1 };
+        let saying = Saying { room, id, previous: ChainHash::default(), time: 0, text: "x".to_owned() };
+        let epoch = Epoch { counter: 2, supernode: signer.id() };
+        Placed::place(signer, epoch, Head::default(), Line::sign(signer, saying))
+    };
+    let lines = [made_up(world.peers[1].id, &mallory), made_up(nobody.id(), &nobody)];
+    for line in lines {
+        world.inject(3, 0, RoomMessage::Rescue(vec![line]));
+    }
+    assert_eq!(world.alerts(0), 1);
+    world.run(500);
+    assert!((0..4).all(|who| world.lines(who).is_empty()));
+}
+
 #[test]
 fn nobody_claims_in_anothers_name_or_for_another_room() {
     refused(|world| {
