@@ -4,8 +4,10 @@ use super::door::{Asked, Decision};
 use super::message::{Answer, InvitationState, Join, Refusal, RoomMessage, Voucher, VoucherFacts, Welcome};
 use super::output::{Invitation, RoomOutput};
 use super::parts::{Room, Standing, VIEW_COST};
+use super::plant::{Plant, planted};
 use super::sequencer::Follower;
-use super::view::{Entry, MAX_MEMBERS};
+use super::takeover::MAX_EPOCHS_SKIPPED;
+use super::view::{Entry, MAX_COUNTER, MAX_MEMBERS, Reason};
 use crate::mrt::{SecretId, SharedSecret};
 use crate::node::api::{ErrorCode, Event};
 use crate::node::identity::NodeId;
@@ -140,7 +142,7 @@ impl Room {
             return self.refuse(from, Refusal::WrongRoom);
         }
         if join.room == Some(self.view.room) && self.knows(from) {
-            return self.on_return(now, from, join.record);
+            return self.on_return(now, from, join);
         }
         let Some(link) = self.links.get(from) else { return };
         let (remote, secret) = (link.remote.unwrap_or(NOWHERE), link.secret);
@@ -157,7 +159,11 @@ impl Room {
         }
         if let Some(voucher) = &join.voucher {
             return match self.check_voucher(now, voucher, from) {
-                Ok(()) => self.open_door(now, &join.record, voucher.facts.invitation),
+                Ok(()) => {
+                    if self.raise_above(now, &join) {
+                        self.open_door(now, &join.record, voucher.facts.invitation);
+                    }
+                }
                 Err(refusal) => self.refuse(from, refusal),
             };
         }
@@ -176,7 +182,7 @@ impl Room {
     }
 
     /// A member that was lost, or lost us, comes back.
-    fn on_return(&mut self, now: Instant, from: NodeId, record: MemberRecord) {
+    fn on_return(&mut self, now: Instant, from: NodeId, join: Join) {
         match self.standing {
             Standing::Leading(_) => {
                 let crossing = self.joining.as_ref().is_some_and(|joining| joining.host == Some(from));
@@ -186,10 +192,38 @@ impl Room {
                 if crossing {
                     self.joining = None;
                 }
-                self.admit(now, record);
+                if self.raise_above(now, &join) {
+                    self.admit(now, join.record);
+                }
             }
+            Standing::Following => self.open_door(now, &join.record, None),
             _ => self.say_hello(from),
         }
+    }
+
+    /// Supernode: whoever comes from another epoch of this room finds a higher one here than any it gave its word to. So an epoch never
+    /// falls for anyone, and nobody follows two supernodes under one counter. The first who comes over raises it for all that follow.
+    /// `false`: not by so much.
+    fn raise_above(&mut self, now: Instant, join: &Join) -> bool {
+        let ours = self.view.epoch;
+        if planted(Plant::EpochStays)
+            || !self.is_supernode()
+            || join.epoch.is_none_or(|theirs| theirs == ours)
+            || join.counter < ours.counter
+        {
+            return true;
+        }
+        let id = join.record.id();
+        if join.counter - ours.counter > MAX_EPOCHS_SKIPPED || join.counter >= MAX_COUNTER {
+            self.alert("forged", format!("{id} wants the epoch to be {}, and it is {}", join.counter, ours.counter));
+            self.refuse(id, Refusal::Malformed);
+            return false;
+        }
+        self.last_counter = self.last_counter.max(join.counter);
+        let next = self.next_epoch();
+        let members = self.sequencer.followers.keys().copied().collect();
+        self.lead(now, next, Reason::Merged, &members, None);
+        true
     }
 
     /// The decision is made: let in, or send to the supernode with our word.

@@ -1,8 +1,10 @@
 //! What is shown: every line once, in order, and never silently none.
 
+use super::epoch::Epoch;
 use super::line::Voice;
 use super::message::{Beat, Held, Lines, RoomMessage};
 use super::parts::{Room, Standing};
+use super::plant::{Plant, planted};
 use super::voices::Voices;
 use crate::node::api::Event;
 use crate::node::identity::NodeId;
@@ -30,6 +32,10 @@ pub(super) struct Delivery {
     pub(super) held: Option<(Held, Instant)>,
     /// The last heartbeat of the supernode.
     pub(super) round: u64,
+    /// What the supernode sent us is gone: the next acknowledgement asks for it.
+    pub(super) again: bool,
+    /// When we last asked so.
+    pub(super) asked_again: Option<Instant>,
 }
 
 impl Room {
@@ -58,6 +64,7 @@ impl Room {
         }
         if let Some((seq, voices)) = self.delivery.inherited.take_if(|(seq, _)| self.delivery.shown >= *seq) {
             for (voice, counter) in voices {
+                self.outbox.on_passed(super::line::LineId { voice, counter }, seq);
                 self.delivery.voices.note(super::line::LineId { voice, counter }, seq);
             }
         }
@@ -90,6 +97,10 @@ impl Room {
             let before = super::Head { seq: first.head.seq.saturating_sub(1), chain: lines.before };
             let gap = before.seq.saturating_sub(self.log.head().seq);
             let sound = |room: &Self| room.is_epoch_of_room(first) && first.verify(room.view.room);
+            if gap > 0 && first.head.seq > lines.oldest && !planted(Plant::Skip) {
+                // The sender has what lies between: it sent that while we took nothing from it. It is not lost, only to be sent again.
+                return self.ask_again(now);
+            }
             if gap > 0 && gap <= MAX_GAP && first.follows(before) && sound(self) {
                 self.skip_to(before);
             }
@@ -113,6 +124,7 @@ impl Room {
                 break;
             }
             self.outbox.on_placed(id, seq);
+            self.rescue.on_placed(id);
         }
         self.deliver();
         match self.standing {
@@ -135,6 +147,16 @@ impl Room {
             || known.any(|(index, reign)| reign.epoch == placed.epoch && seq > reign.base.seq && seq <= end(index))
     }
 
+    /// Asks the supernode to send again from where our order ends. Once in a while: the answer may be on its way.
+    pub(super) fn ask_again(&mut self, now: Instant) {
+        let lately = |at| now.saturating_since(at) < self.config.times.resend;
+        if matches!(self.standing, Standing::Following) && !self.delivery.asked_again.is_some_and(lately) {
+            self.delivery.asked_again = Some(now);
+            self.delivery.again = true;
+            self.dirty.held = true;
+        }
+    }
+
     /// What came before `head` and we do not hold cannot be had any more.
     fn skip_to(&mut self, head: super::Head) {
         self.delivery.target = self.delivery.target.max(self.log.head().seq);
@@ -149,11 +171,18 @@ impl Room {
 
     /// The supernode's heartbeat.
     pub(super) fn on_beat(&mut self, now: Instant, from: NodeId, beat: Beat) {
-        if !matches!(self.standing, Standing::Following) || beat.epoch != self.view.epoch {
+        if beat.epoch != self.view.epoch {
+            return self.on_stale_beat(now, from, beat.epoch);
+        }
+        if !matches!(self.standing, Standing::Following) {
             return;
         }
         if from != self.view.epoch.supernode {
             return self.alert("forged", format!("{from} sent a heartbeat in the supernode's place"));
+        }
+        if beat.number > self.view.number {
+            // The view came while we took nothing from it.
+            self.ask_again(now);
         }
         self.delivery.target = self.delivery.target.max(beat.shown);
         self.delivery.round = beat.round;
@@ -166,9 +195,26 @@ impl Room {
         self.now = now;
     }
 
+    /// Somebody believes that it leads us, and it does not. Were nothing said to that, it would go on so.
+    fn on_stale_beat(&mut self, now: Instant, from: NodeId, epoch: Epoch) {
+        if from != epoch.supernode {
+            return;
+        }
+        let ours = from == self.view.epoch.supernode && matches!(self.standing, Standing::Following);
+        if ours && epoch.counter > self.view.epoch.counter {
+            // It numbered its reign anew while we took nothing from it.
+            if let Some(record) = self.view.record(from).cloned() {
+                self.go_back(now, &record, None);
+            }
+        } else {
+            self.say_hello_at_times(now, from);
+        }
+    }
+
     /// What we hold.
     pub(super) fn held(&self) -> Held {
-        Held { epoch: self.view.epoch, number: self.view.number, seq: self.log.head().seq, round: self.delivery.round }
+        let (epoch, number, seq) = (self.view.epoch, self.view.number, self.log.head().seq);
+        Held { epoch, number, seq, round: self.delivery.round, again: false }
     }
 
     /// Acknowledges, if there is something to acknowledge and somebody to tell.
@@ -176,7 +222,8 @@ impl Room {
         if std::mem::take(&mut self.dirty.held) && matches!(self.standing, Standing::Following) {
             let held = self.held();
             self.delivery.held = Some((held, self.now));
-            self.send(self.view.epoch.supernode, RoomMessage::Held(held));
+            let again = std::mem::take(&mut self.delivery.again);
+            self.send(self.view.epoch.supernode, RoomMessage::Held(Held { again, ..held }));
         }
     }
 }

@@ -107,6 +107,17 @@ impl Room {
             Standing::Following | Standing::Promised(_) | Standing::Claiming(_) | Standing::Inheriting(_) => {}
             _ => return,
         }
+        if !self.is_latest(&facts) {
+            if self.handed.is_some_and(|before| before.next.counter == facts.next.counter && before.next != facts.next)
+            {
+                self.alert("equivocation", format!("{from} named two successors at once"));
+            }
+            return;
+        }
+        if self.gave_word(facts.next) {
+            return;
+        }
+        self.handed = Some(facts);
         if facts.next.supernode != self.id() {
             return self.promise(now, facts.next);
         }
@@ -130,6 +141,13 @@ impl Room {
             && facts.next.supernode != facts.epoch.supernode
             && self.view.contains(facts.next.supernode)
             && hand_over.verify()
+    }
+
+    /// Whether nothing was said since by the same supernode: it names one successor after the other, each under a higher counter, so an
+    /// earlier word that comes again, or a second one under the same counter, counts for nothing.
+    pub(super) fn is_latest(&self, facts: &HandOverFacts) -> bool {
+        let before = self.handed.filter(|before| before.epoch == facts.epoch);
+        before.is_none_or(|before| facts.next.counter > before.next.counter)
     }
 
     /// Leads, if we hold everything up to the end of the old epoch.

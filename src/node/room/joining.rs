@@ -175,7 +175,9 @@ impl Room {
         };
         let voucher = joining.voucher.clone();
         self.now = now;
-        let join = Join { version: PROTOCOL_VERSION, record: self.record.clone(), room, voucher };
+        let back = joining.errand == Errand::Return;
+        let (epoch, counter) = if back { (Some(self.view.epoch), self.last_counter) } else { (None, 0) };
+        let join = Join { version: PROTOCOL_VERSION, record: self.record.clone(), room, voucher, epoch, counter };
         self.send(host, RoomMessage::Join(Box::new(join)));
     }
 

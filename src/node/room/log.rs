@@ -25,6 +25,11 @@ impl Log {
         Self { lines: VecDeque::new(), before: head, bytes: 0 }
     }
 
+    /// The oldest place that is kept; the one after the last, if none is.
+    pub(super) const fn oldest(&self) -> u64 {
+        self.before.seq.saturating_add(1)
+    }
+
     /// The last line.
     pub(super) fn head(&self) -> Head {
         self.lines.back().map_or(self.before, |line| line.head)

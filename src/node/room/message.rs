@@ -14,7 +14,7 @@ const VOUCHER_DOMAIN: &str = "anjer 2026 voucher";
 const HAND_OVER_DOMAIN: &str = "anjer 2026 hand-over";
 const CLAIM_DOMAIN: &str = "anjer 2026 claim";
 
-/// Everything that is said about the room. The first five may come from anyone, the rest only from members.
+/// Everything that is said about the room. The first six may come from anyone, the rest only from members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RoomMessage {
     /// Either side, when a link comes up, and leaders of two halves of a room now and then: where I belong.
@@ -27,6 +27,8 @@ pub enum RoomMessage {
     Answer(Answer),
     /// I go.
     Leave,
+    /// You are nobody of the room that I am in: to somebody who takes me for one of his, since my program was started anew.
+    Stranger,
 
     /// Supernode: the members, in order of succession.
     View(Box<View>),
@@ -43,6 +45,10 @@ pub enum RoomMessage {
     Say(Say),
     /// To the supernode, on every line and heartbeat: I hold everything up to here.
     Held(Held),
+    /// To the supernode: these had a place in an order that was given up, in that order.
+    Rescue(Vec<Placed>),
+    /// To the supernode: somebody who belongs elsewhere spoke to me.
+    Elsewhere(Box<Hello>),
     /// To the supernode: my record changed.
     Record(Box<MemberRecord>),
     /// To the supernode: I invited someone.
@@ -58,6 +64,8 @@ pub enum RoomMessage {
     Claim(Claim),
     /// To a claimer: I lost it too; this is what I hold. I take nothing from the old supernode any more.
     Report(Report),
+    /// To a claimer: I gave my word to another under that counter, and give it once.
+    Taken(Taken),
     /// To a claimer: the supernode lives.
     Alive(Epoch),
     /// A claimer that was told so gives up: everything is as before.
@@ -88,6 +96,10 @@ pub struct Join {
     pub room: Option<RoomId>,
     /// A member's word for the joiner.
     pub voucher: Option<Voucher>,
+    /// If it was a member of that room: the epoch it lived in last.
+    pub epoch: Option<Epoch>,
+    /// The highest counter of that room that it gave its word to.
+    pub counter: u64,
 }
 
 /// A member's word, to the supernode, that someone may come in.
@@ -177,6 +189,9 @@ pub struct Lines {
     pub epoch: Epoch,
     /// The hash before the first of them, so that someone who lacks what came before can start here.
     pub before: ChainHash,
+    /// The oldest place that the sender still keeps: whoever lacks an older line cannot have it from there, whoever lacks a later one
+    /// asks for it.
+    pub oldest: u64,
     /// The lines, their places consecutive. At most [`MAX_LINES`].
     pub lines: Vec<Placed>,
 }
@@ -270,6 +285,8 @@ pub struct Held {
     pub seq: u64,
     /// The last heartbeat it got.
     pub round: u64,
+    /// What was sent to it after `seq`, and after that view, is gone: send from there.
+    pub again: bool,
 }
 
 /// An invitation, as every member knows it. `Debug` does not show the secret.
@@ -344,6 +361,15 @@ pub struct Report {
     pub head: Head,
 }
 
+/// Why somebody does not report to a claimer that it would follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// The claim that this answers.
+    pub next: Epoch,
+    /// The highest counter that it gave its word to.
+    pub counter: u64,
+}
+
 /// A wish for lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetch {
@@ -378,7 +404,14 @@ mod tests {
     fn a_message_survives_the_wire() {
         let ann = Identity::from_seed(&[1; 32]);
         let record = MemberRecord::sign(&ann, "ann", &[], 1);
-        let message = RoomMessage::Join(Box::new(Join { version: 1, record, room: None, voucher: None }));
+        let message = RoomMessage::Join(Box::new(Join {
+            version: 1,
+            record,
+            room: None,
+            voucher: None,
+            epoch: None,
+            counter: 0,
+        }));
         assert_eq!(wire::decode::<RoomMessage>(&wire::encode(&message), 10_000), Ok(message));
     }
 }

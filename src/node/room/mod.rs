@@ -14,12 +14,12 @@
 //! ```
 //!
 //! Reading order: [`epoch`], [`line`](mod@line), [`view`], [`rank`], [`message`] (the words); `log`, `voices` (the order);
-//! `author`, `sequencer`, `delivery` (a line's way); `door`, `admission`, `joining` (coming in); `membership` (changing views);
+//! `author`, `sequencer`, `delivery`, `rescue` (a line's way); `door`, `admission`, `joining` (coming in); `publishing`, `moving`, `meeting` (changing views);
 //! `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other again); `parts` (the list of them).
 //!
 //! What is promised: every member shows the same lines in the same order, once; an author's lines in the order they were said; nothing
-//! that was shown is lost as long as one of those who held it survives. Two halves of a split room go on apart; when they meet, the
-//! smaller joins the larger, and what each said meanwhile stays its own history, except that what someone said all alone is said again.
+//! that was shown is lost as long as one of those who held it survives. Two halves of a split room go on apart; when they meet, the smaller
+//! joins the larger under a higher epoch than either knew, and brings what it said meanwhile. Epochs never fall.
 //!
 //! The larger half is judged by what its supernode says of it.
 //!
@@ -45,8 +45,12 @@ mod handover;
 mod joining;
 mod links;
 mod log;
-mod membership;
+mod meeting;
+mod moving;
 mod parts;
+mod plant;
+mod publishing;
+mod rescue;
 mod sequencer;
 mod takeover;
 mod voices;

@@ -12,9 +12,11 @@ use super::handover::{Inheriting, Leaving};
 use super::joining::Joining;
 use super::links::Links;
 use super::log::Log;
-use super::message::RoomMessage;
+use super::message::{HandOverFacts, RoomMessage};
 use super::output::{DialFailure, DialNumber, LinkDown, LinkedPeer, RoomOutput};
+use super::plant::{Plant, planted};
 use super::rank::{Rank, Reach};
+use super::rescue::Rescue;
 use super::sequencer::Sequencer;
 use super::takeover::{Claiming, Promised};
 use super::view::{Entry, Reason, Reign, View};
@@ -72,6 +74,10 @@ pub struct Room {
     pub(super) log: Log,
     /// What we said.
     pub(super) outbox: Outbox,
+    /// What others and we said in an order that was given up.
+    pub(super) rescue: Rescue,
+    /// The hand-over that we took last.
+    pub(super) handed: Option<HandOverFacts>,
     /// Who holds what; means something while we lead.
     pub(super) sequencer: Sequencer,
     /// What was shown.
@@ -174,6 +180,8 @@ impl Room {
             former: Former::default(),
             log: Log::default(),
             outbox: Outbox::new(id, start, now),
+            rescue: Rescue::default(),
+            handed: None,
             sequencer: Sequencer::default(),
             delivery: Delivery::default(),
             history: VecDeque::new(),
@@ -203,6 +211,9 @@ impl Room {
         let again = self.links.contains(id) && peer.dial.is_some();
         self.links.insert(peer.clone());
         self.on_heard(now, id);
+        if planted(Plant::OpenDoor) && self.is_supernode() && !self.knows(id) {
+            self.admit(now, peer.record.clone());
+        }
         if matches!(self.standing, Standing::Leading(_)) && self.note_seen(id) {
             self.view_changed(now);
         }
@@ -265,8 +276,9 @@ impl Room {
             RoomMessage::Welcome(welcome) => self.on_welcome(now, from, *welcome),
             RoomMessage::Answer(answer) => self.on_answer(now, from, answer),
             RoomMessage::Leave => self.on_leave(now, from),
+            RoomMessage::Stranger => self.on_stranger(now, from),
             // Of strangers nothing else is listened to; those who were members may not know that they are not.
-            _ if !self.knows(from) => {}
+            _ if !self.knows(from) => self.call_stranger(from),
             RoomMessage::View(view) => self.on_view(now, from, *view),
             RoomMessage::Lines(lines) => self.on_lines(now, from, lines),
             RoomMessage::Beat(beat) => self.on_beat(now, from, beat),
@@ -274,6 +286,8 @@ impl Room {
             RoomMessage::Merge(merge) => self.on_merge(now, from, *merge),
             RoomMessage::Say(say) => self.on_say(now, from, say),
             RoomMessage::Held(held) => self.on_held(now, from, held),
+            RoomMessage::Rescue(lines) => self.on_rescue(now, from, lines),
+            RoomMessage::Elsewhere(hello) => self.on_elsewhere(now, from, &hello),
             RoomMessage::Record(record) => self.on_record(now, from, *record),
             RoomMessage::Invite(state) => self.on_invite(now, from, state),
             RoomMessage::Moved(next) => self.on_moved(now, from, next),
@@ -281,6 +295,7 @@ impl Room {
             RoomMessage::Verdict(verdict) => self.on_verdict(now, from, verdict),
             RoomMessage::Claim(claim) => self.on_claim(now, from, claim),
             RoomMessage::Report(report) => self.on_report(now, from, report),
+            RoomMessage::Taken(taken) => self.on_taken(now, from, taken),
             RoomMessage::Alive(epoch) => self.on_alive(now, from, epoch),
             RoomMessage::Abandon(next) => self.on_abandon(now, from, next),
             RoomMessage::Fetch(fetch) => self.on_fetch(from, fetch),
@@ -325,7 +340,8 @@ impl Room {
     }
 
     fn next_resend(&self) -> Option<Instant> {
-        let waits = matches!(self.standing, Standing::Following) && self.outbox.unplaced().next().is_some();
+        let waits = self.outbox.unplaced().next().is_some() || !self.rescue.is_empty();
+        let waits = waits && matches!(self.standing, Standing::Following);
         waits.then(|| self.outbox.sent + self.config.times.resend)
     }
 

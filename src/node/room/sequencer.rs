@@ -2,7 +2,8 @@
 
 use super::line::Line;
 use super::message::{Beat, Held, Lines, MAX_LINES, RoomMessage, Say};
-use super::parts::{Room, Standing};
+use super::parts::{Room, Standing, VIEW_COST};
+use super::plant::{Plant, planted};
 use super::voices::Voices;
 use crate::node::identity::NodeId;
 use crate::node::room::line::Placed;
@@ -57,6 +58,7 @@ impl Follower {
 impl Room {
     /// Gives a line its place behind the last, unless it has one, and sends it to everyone.
     pub(super) fn place(&mut self, now: Instant, line: Line) {
+        let line = if planted(Plant::MadeUp) { self.made_up(line) } else { line };
         let id = line.id();
         let last = self.log.head();
         if !self.sequencer.voices.note(id, last.seq.saturating_add(1)) {
@@ -68,7 +70,9 @@ impl Room {
             return;
         }
         self.outbox.on_placed(id, seq);
-        let lines = Lines { epoch: self.view.epoch, before: last.chain, lines: vec![placed] };
+        self.rescue.on_placed(id);
+        let (before, oldest) = (last.chain, self.log.oldest());
+        let lines = Lines { epoch: self.view.epoch, before, oldest, lines: vec![placed] };
         let mut receivers = Vec::new();
         for (member, follower) in &mut self.sequencer.followers {
             if follower.behind.is_none() {
@@ -83,6 +87,12 @@ impl Room {
             self.send(member, RoomMessage::Lines(lines.clone()));
         }
         self.update_marks(now);
+    }
+
+    fn made_up(&self, line: Line) -> Line {
+        let mut saying = line.saying;
+        saying.id.voice.author = self.id();
+        Line::sign(&self.identity, saying)
     }
 
     /// A member says something.
@@ -101,12 +111,17 @@ impl Room {
         let id = say.line.id();
         let highest = self.sequencer.voices.highest(id.voice);
         // Its own order: after a gap only if everything before it is known to be safe elsewhere.
-        if id.counter == highest.saturating_add(1) || (id.counter > highest && id.counter <= say.oldest) {
+        if planted(Plant::Backwards)
+            || planted(Plant::Repeats)
+            || id.counter == highest.saturating_add(1)
+            || (id.counter > highest && id.counter <= say.oldest)
+        {
             self.place(now, say.line);
         }
     }
 
-    /// A member holds what it says.
+    /// A member holds what it says. That is the only truth about it: what was sent to it may have been thrown away since, if for a while it
+    /// believed somebody else to lead.
     pub(super) fn on_held(&mut self, now: Instant, from: NodeId, held: Held) {
         if !matches!(self.standing, Standing::Leading(_)) {
             return;
@@ -118,6 +133,9 @@ impl Room {
             return;
         }
         let head = self.log.head().seq;
+        let lacks = u32::try_from(head.saturating_sub(held.seq)).unwrap_or(u32::MAX);
+        let cost = if held.number < self.view.number { VIEW_COST } else { lacks.min(VIEW_COST) };
+        let again = held.again && cost > 0 && self.may_ask(from, cost);
         let Some(follower) = self.sequencer.followers.get_mut(&from) else {
             // It was silent for so long that it was taken for lost, and did not notice.
             return self.readmit(now, from);
@@ -133,7 +151,7 @@ impl Room {
         follower.patience = now;
         let stalled = follower.behind.is_some_and(|since| now.saturating_since(since) > self.config.times.resend);
         let fresh = follower.sent.is_none();
-        if fresh || stalled {
+        if fresh || stalled || again {
             follower.sent = Some(head);
             follower.held = seq;
             (follower.behind, follower.owes) = ((seq < head).then_some(now), head);
@@ -154,7 +172,8 @@ impl Room {
             else {
                 continue;
             };
-            let lines = Lines { epoch: self.view.epoch, before, lines: chunk.to_vec() };
+            let oldest = self.log.oldest();
+            let lines = Lines { epoch: self.view.epoch, before, oldest, lines: chunk.to_vec() };
             self.send(member, RoomMessage::Lines(lines));
         }
     }

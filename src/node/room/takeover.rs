@@ -1,18 +1,22 @@
 //! After a crash: the first in line claims, survivors report what they hold, gaps are filled, the view opens.
 
 use super::epoch::{Epoch, Head};
-use super::message::{Claim, ClaimFacts, Fetch, Report, RoomMessage};
+use super::message::{Claim, ClaimFacts, Fetch, Report, RoomMessage, Taken};
 use super::parts::{Room, Standing};
+use super::plant::{Plant, planted};
 use super::view::{MAX_REIGNS, Reason};
 use crate::node::identity::NodeId;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A claim may skip this many epochs at most: the claimer may have led epochs that we do not know, but nobody can use the numbers up.
-const MAX_EPOCHS_SKIPPED: u64 = 1 << 20;
+pub(super) const MAX_EPOCHS_SKIPPED: u64 = 1 << 20;
 
 /// Members that refused a claim and those whose claims we followed are few: how many epochs are remembered.
-const MAX_PROMISES: usize = 8;
+pub(super) const MAX_PROMISES: usize = 8;
+
+/// A claim is made again under a higher counter this often at most: whoever says that its word is given could say so for ever.
+const MAX_RENEWED: u8 = 3;
 
 /// We claim to follow the lost supernode.
 #[derive(Clone, Debug)]
@@ -28,6 +32,8 @@ pub(super) struct Claiming {
     pub(super) fetching: Option<(NodeId, Instant)>,
     /// Who did not deliver what it said it holds.
     failed: BTreeSet<NodeId>,
+    /// How often it was made again under a higher counter.
+    renewed: u8,
 }
 
 /// We wait for another's view to open.
@@ -53,6 +59,7 @@ impl Room {
             alive: BTreeSet::new(),
             fetching: None,
             failed: BTreeSet::new(),
+            renewed: 0,
         });
         let claim = Claim::sign(&self.identity, ClaimFacts { room: self.view.room, epoch: old, next });
         for id in expected {
@@ -109,9 +116,32 @@ impl Room {
             Standing::Leading(_) => return self.send(from, RoomMessage::Alive(facts.epoch)),
             Standing::Inheriting(_) | Standing::Leaving(_) | Standing::Gone => false,
         };
-        if take {
+        if take && self.gave_word(facts.next) {
+            self.send(from, RoomMessage::Taken(Taken { next: facts.next, counter: self.last_counter }));
+        } else if take {
             self.promise(now, facts.next);
             self.send(from, RoomMessage::Report(Report { next: facts.next, head: self.log.head() }));
+        }
+    }
+
+    /// Whether we gave our word to another under that counter. It is given once: so of two that lead under one counter nobody is counted by
+    /// both, whatever the links did.
+    pub(super) fn gave_word(&self, next: Epoch) -> bool {
+        !planted(Plant::WordTwice) && self.promises.iter().any(|given| given.counter == next.counter && *given != next)
+    }
+
+    /// A survivor would follow us, under a higher counter.
+    pub(super) fn on_taken(&mut self, now: Instant, from: NodeId, taken: Taken) {
+        let Standing::Claiming(claiming) = &self.standing else { return };
+        let renewed = claiming.renewed;
+        if taken.next != claiming.next || !claiming.expected.contains(&from) || renewed >= MAX_RENEWED {
+            return;
+        }
+        let most = self.view.epoch.counter.saturating_add(MAX_EPOCHS_SKIPPED - 1);
+        self.last_counter = self.last_counter.max(taken.counter.min(most));
+        self.claim(now);
+        if let Standing::Claiming(claiming) = &mut self.standing {
+            claiming.renewed = renewed + 1;
         }
     }
 
@@ -119,6 +149,7 @@ impl Room {
     pub(super) fn promise(&mut self, now: Instant, next: Epoch) {
         self.standing = Standing::Promised(Promised { next, since: now });
         self.detector.suspicion = None;
+        self.last_counter = self.last_counter.max(next.counter);
         self.promises.push_back(next);
         while self.promises.len() > MAX_PROMISES {
             self.promises.pop_front();
@@ -191,6 +222,11 @@ impl Room {
             self.suspect(now);
         }
         self.dirty.held = true;
+        // What it sent while we were promised to another we did not take.
+        self.delivery.asked_again = None;
+        if !planted(Plant::Skip) {
+            self.ask_again(now);
+        }
         self.keep_warm(now);
         self.resend(now);
     }

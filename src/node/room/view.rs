@@ -79,6 +79,8 @@ pub enum Reason {
     Quit,
     /// The one before was lost.
     Lost,
+    /// Another half of the room came over, and had counted as far or further.
+    Merged,
 }
 
 impl From<Reason> for Succession {
@@ -87,6 +89,7 @@ impl From<Reason> for Succession {
             Reason::First => Self::First,
             Reason::Quit => Self::Quit,
             Reason::Lost => Self::Lost,
+            Reason::Merged => Self::Merged,
         }
     }
 }

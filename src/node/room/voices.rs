@@ -1,6 +1,7 @@
 //! How far each voice was heard: what tells a repeat from a line.
 
 use super::line::{LineId, Voice};
+use super::plant::{Plant, planted};
 use std::collections::BTreeMap;
 
 /// Voices that are remembered, at most. The one whose last line is oldest makes room.
@@ -24,7 +25,7 @@ impl Voices {
 
     /// Notes a line. `false`: it is a repeat.
     pub(super) fn note(&mut self, id: LineId, seq: u64) -> bool {
-        if id.counter <= self.highest(id.voice) {
+        if id.counter <= self.highest(id.voice) && !planted(Plant::Repeats) && !planted(Plant::Backwards) {
             return false;
         }
         if self.heads.insert(id.voice, (id.counter, seq)).is_none() {

@@ -52,7 +52,7 @@ fn lines_come_from_the_supernode_only() {
         let saying = Saying { room, id, previous: ChainHash::default(), time: 0, text: "x".to_owned() };
         let current = world.peers[0].room.view().epoch;
         let placed = Placed::place(mallory, current, Head::default(), Line::sign(mallory, saying));
-        RoomMessage::Lines(Lines { epoch: current, before: ChainHash::default(), lines: vec![placed] })
+        RoomMessage::Lines(Lines { epoch: current, before: ChainHash::default(), oldest: 1, lines: vec![placed] })
     });
 }
 
@@ -67,6 +67,87 @@ fn nobody_hands_over_for_the_supernode() {
         };
         RoomMessage::HandOver(HandOver::sign(&world.peers[3].identity, facts))
     });
+}
+
+/// A hand-over by node 0 of the room of `world`.
+fn hand_over(world: &World, next: Epoch) -> RoomMessage {
+    let facts = HandOverFacts {
+        room: world.peers[0].room.view().room,
+        epoch: epoch(world, 1, 0),
+        next,
+        head: world.peers[0].room.log.head(),
+    };
+    RoomMessage::HandOver(HandOver::sign(&world.peers[0].identity, facts))
+}
+
+#[test]
+fn a_stranger_is_nobodys_heir() {
+    let mut world = World::room_of(64, 4);
+    let stranger = Epoch { counter: 2, supernode: crate::node::identity::NodeId([7; 32]) };
+    let message = hand_over(&world, stranger);
+    world.inject(0, 1, message);
+    assert_eq!(world.alerts(1), 1);
+    world.run(3000);
+    assert_eq!(world.assert_leader(), 0);
+    assert_eq!(world.peers[0].room.view().epoch.counter, 1);
+}
+
+/// A supernode names one successor after the other, each under a higher counter: of what it says twice under one the first counts, and an
+/// earlier word that comes again changes nothing.
+#[test]
+fn two_heirs_under_one_counter_are_reported_and_an_old_hand_over_counts_for_nothing() {
+    let mut world = World::room_of(65, 4);
+    let promised = |world: &World| match &world.peers[3].room.standing {
+        parts::Standing::Promised(promised) => Some(promised.next),
+        _ => None,
+    };
+    let [first, second, earlier] = [(5, 1), (5, 2), (4, 2)].map(|(counter, who)| epoch(&world, counter, who));
+    for next in [first, earlier, second] {
+        let message = hand_over(&world, next);
+        world.inject(0, 3, message);
+        assert_eq!(promised(&world), Some(first));
+    }
+    assert_eq!(world.alerts(3), 1, "that it named two");
+    // The first never opens its view: everything is as before.
+    world.run(6000);
+    assert_eq!(world.assert_leader(), 0);
+}
+
+/// Else one member could use the numbers up.
+#[test]
+fn whoever_comes_back_from_a_huge_epoch_is_not_let_in() {
+    let mut world = World::room_of(66, 3);
+    let record = world.peers[2].room.record.clone();
+    let room = world.peers[0].room.view().room;
+    for counter in [1 << 40, u64::MAX] {
+        let epoch = Some(epoch(&world, 9, 2));
+        let join =
+            Join { version: PROTOCOL_VERSION, record: record.clone(), room: Some(room), voucher: None, epoch, counter };
+        world.inject(2, 0, RoomMessage::Join(Box::new(join)));
+    }
+    assert_eq!(world.alerts(0), 2);
+    assert_eq!(world.peers[0].room.view().epoch.counter, 1);
+}
+
+/// A member brings a line that its author never signed, and one of somebody nobody knows.
+#[test]
+fn nobody_makes_up_what_was_said_in_another_half() {
+    let mut world = World::room_of(67, 4);
+    let (mallory, room) = (world.peers[3].identity.clone(), world.peers[0].room.view().room);
+    let nobody = crate::node::identity::Identity::from_seed(&[9; 32]);
+    let made_up = |author: crate::node::identity::NodeId, signer: &crate::node::identity::Identity| {
+        let id = LineId { voice: Voice { author, start: 1 }, counter: 1 };
+        let saying = Saying { room, id, previous: ChainHash::default(), time: 0, text: "x".to_owned() };
+        let epoch = Epoch { counter: 2, supernode: signer.id() };
+        Placed::place(signer, epoch, Head::default(), Line::sign(signer, saying))
+    };
+    let lines = [made_up(world.peers[1].id, &mallory), made_up(nobody.id(), &nobody)];
+    for line in lines {
+        world.inject(3, 0, RoomMessage::Rescue(vec![line]));
+    }
+    assert_eq!(world.alerts(0), 1);
+    world.run(500);
+    assert!((0..4).all(|who| world.lines(who).is_empty()));
 }
 
 #[test]
@@ -127,7 +208,7 @@ fn a_stranger_is_listened_to_only_at_the_door() {
     let stranger = world.peers[1].room.view().clone();
     for message in [
         RoomMessage::View(Box::new(stranger)),
-        RoomMessage::Held(Held { epoch: current, number: 1, seq: 9, round: 0 }),
+        RoomMessage::Held(Held { epoch: current, number: 1, seq: 9, round: 0, again: false }),
         RoomMessage::Beat(Beat { epoch: current, number: 9, head: Head::default(), shown: 9, stable: 9, round: 1 }),
         RoomMessage::Report(Report { next: current, head: Head::default() }),
         RoomMessage::Fetch(Fetch { epoch: current, from: 0, to: u64::MAX }),
@@ -154,7 +235,18 @@ fn a_voucher_of_a_stranger_opens_no_door() {
     };
     let voucher = Some(Voucher::sign(&world.peers[2].identity, facts));
     let record = world.peers[1].room.record.clone();
-    world.inject(1, 0, RoomMessage::Join(Box::new(Join { version: PROTOCOL_VERSION, record, room: None, voucher })));
+    world.inject(
+        1,
+        0,
+        RoomMessage::Join(Box::new(Join {
+            version: PROTOCOL_VERSION,
+            record,
+            room: None,
+            voucher,
+            epoch: None,
+            counter: 0,
+        })),
+    );
     world.run(500);
     assert!(!world.peers[0].room.is_member(world.peers[1].id));
 }
@@ -168,7 +260,14 @@ fn a_newer_protocol_is_refused_in_clear_words() {
     world.inject(
         1,
         0,
-        RoomMessage::Join(Box::new(Join { version: PROTOCOL_VERSION + 1, record, room: None, voucher: None })),
+        RoomMessage::Join(Box::new(Join {
+            version: PROTOCOL_VERSION + 1,
+            record,
+            room: None,
+            voucher: None,
+            epoch: None,
+            counter: 0,
+        })),
     );
     world.run(500);
     assert!(world.alerts(0) == 0);
@@ -223,7 +322,7 @@ fn a_survivor_that_lies_about_what_it_holds_does_not_use_up_the_places() {
             let saying = Saying { room, id, previous: ChainHash::default(), time: 0, text: "x".to_owned() };
             let made_up = Epoch { counter: 0, supernode: mallory.id() };
             let placed = Placed::place(mallory, made_up, last, Line::sign(mallory, saying));
-            let lines = Lines { epoch: next, before: last.chain, lines: vec![placed] };
+            let lines = Lines { epoch: next, before: last.chain, oldest: 1, lines: vec![placed] };
             world.inject(3, 1, RoomMessage::Lines(lines));
             lied += 1;
         }
@@ -250,7 +349,8 @@ fn a_successor_that_takes_one_line_at_a_time_makes_nobody_wait() {
     for seq in 1..8 {
         world.run(280);
         let room = &world.peers[0].room;
-        let held = Held { epoch: room.view().epoch, number: room.view().number, seq, round: room.sequencer.round };
+        let (epoch, number, round) = (room.view().epoch, room.view().number, room.sequencer.round);
+        let held = Held { epoch, number, seq, round, again: false };
         world.call(0, |room, now| room.handle_message(now, id, RoomMessage::Held(held)));
     }
     assert_eq!(world.lines(2).len(), 20, "two seconds later everything is on everybody else's screen");
@@ -268,7 +368,14 @@ fn one_member_cannot_make_the_supernode_talk_without_end() {
         world.inject(
             2,
             0,
-            RoomMessage::Join(Box::new(Join { version: PROTOCOL_VERSION, record, room: Some(room), voucher: None })),
+            RoomMessage::Join(Box::new(Join {
+                version: PROTOCOL_VERSION,
+                record,
+                room: Some(room),
+                voucher: None,
+                epoch: None,
+                counter: 0,
+            })),
         );
         let mut id = [0; 16];
         id[..8].copy_from_slice(&n.to_be_bytes());
@@ -308,7 +415,13 @@ fn a_greeting_from_nobody_is_answered_now_and_then() {
     while host.poll_output().is_some() {}
     (0..100).for_each(|_| host.handle_message(now, stranger, RoomMessage::Hello(hello.clone())));
     let answers = std::iter::from_fn(|| host.poll_output());
-    assert_eq!(answers.filter(|output| matches!(output, RoomOutput::Send { .. })).count(), 1);
+    let (greetings, others): (Vec<_>, Vec<_>) = answers
+        .filter(|output| matches!(output, RoomOutput::Send { .. }))
+        .partition(|output| matches!(output, RoomOutput::Send { message: RoomMessage::Hello(_), .. }));
+    assert!(
+        greetings.len() == 1 && (1..=8).contains(&others.len()),
+        "and a few times it is told that it is a stranger"
+    );
 }
 
 /// Records are signed by whom they name, who can write any address into them.

@@ -4,6 +4,8 @@ mod coming_in;
 mod hostile;
 mod losing;
 mod oracle;
+mod plants;
+mod screen;
 mod talking;
 mod walk;
 mod world;

@@ -1,30 +1,52 @@
 //! Rooms in virtual time. Links are reliable and ordered, as MRT's are; they can be cut (what was sent waits, as a transport repeats it,
-//! until the link is given up), nodes can crash or stand still.
+//! until the link is given up), in one direction too; nodes can crash, stand still or be started anew. All that happens is shown to the
+//! [`Oracle`].
 
 use super::super::*;
+use super::oracle::Oracle;
 use crate::node::api::Event;
 use crate::node::identity::{Identity, NodeId};
 use crate::node::record::MemberRecord;
 use crate::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// One way, between any two.
 const DELAY: Duration = Duration::from_millis(5);
-/// A cut link is given up after this long.
-const GIVE_UP: Duration = Duration::from_secs(5);
 
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) peers: Vec<Peer>,
+    /// From whom to whom nothing gets through.
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    pub(crate) oracle: Oracle,
+    pub(crate) weather: Weather,
     links: BTreeMap<(usize, usize), Link>,
+    /// What was said last on links that broke.
+    old: BTreeMap<(usize, usize), VecDeque<(usize, RoomMessage)>>,
     queue: BTreeMap<(Instant, u64), Happening>,
     count: u64,
     rng: StdRng,
+}
+
+/// What the links are like: what a reliable transport makes of delay and loss.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weather {
+    /// One way, in milliseconds: each link has its own.
+    pub(crate) delay: (u64, u64),
+    /// How many in a hundred packets are lost: each is repeated after 100 ms, and holds up all that follow.
+    pub(crate) loss: u32,
+    /// A link on which nothing comes is given up after so many seconds.
+    pub(crate) give_up: (u64, u64),
+    /// How many in a hundred links begin with old messages, once more.
+    pub(crate) replay: u32,
+}
+
+impl Weather {
+    pub(crate) const CALM: Self = Self { delay: (5, 5), loss: 0, give_up: (5, 5), replay: 0 };
 }
 
 pub(crate) struct Peer {
@@ -39,13 +61,21 @@ pub(crate) struct Peer {
     pub(crate) said: Vec<String>,
     /// The room that each was said in.
     pub(crate) said_in: Vec<RoomId>,
+    /// Which run of its program this is.
+    pub(crate) run: u64,
     secrets: BTreeSet<crate::mrt::SecretId>,
     stash: Vec<Happening>,
+    /// The links that it believes to stand.
+    believes: BTreeMap<usize, u64>,
+    due: Option<Instant>,
 }
 
 struct Link {
     generation: u64,
     held: Vec<(usize, RoomMessage)>,
+    delay: Duration,
+    /// The last messages, with their senders.
+    recent: VecDeque<(usize, RoomMessage)>,
     /// The latest arrival in each direction: nothing overtakes.
     last: [Instant; 2],
 }
@@ -54,8 +84,8 @@ struct Link {
 enum Happening {
     Message { from: usize, to: usize, generation: u64, message: RoomMessage },
     Linked { by: usize, to: usize, dial: DialNumber, secret: Option<crate::mrt::SecretId> },
-    Up { at: usize, peer: LinkedPeer },
-    Down { at: usize, id: NodeId, why: LinkDown },
+    Up { at: usize, other: usize, generation: u64, peer: LinkedPeer },
+    Down { at: usize, other: usize, generation: u64, why: LinkDown },
     DialFailed { at: usize, dial: DialNumber, why: DialFailure },
     Heard { at: usize, id: NodeId },
     GiveUp { pair: (usize, usize), generation: u64 },
@@ -86,14 +116,18 @@ impl World {
                 events: Vec::new(),
                 said: Vec::new(),
                 said_in: Vec::new(),
+                run: 0,
                 secrets: BTreeSet::new(),
                 stash: Vec::new(),
+                believes: BTreeMap::new(),
+                due: None,
             }
         });
         let peers = peers.collect();
-        let (links, queue, cut) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let mut world = Self { now: Instant::ZERO, peers, cut, links, queue, count: 0, rng };
-        (0..n).for_each(|index| world.drain(index));
+        let (links, old, queue, cut) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let (oracle, weather) = (Oracle::new(n), Weather::CALM);
+        let mut world = Self { now: Instant::ZERO, peers, cut, oracle, weather, links, old, queue, count: 0, rng };
+        (0..n).for_each(|index| world.call(index, |_, _| ()));
         world
     }
 
@@ -131,7 +165,17 @@ impl World {
         let room = self.peers[who].room.view().room;
         self.peers[who].said.push(text.to_owned());
         self.peers[who].said_in.push(room);
+        self.oracle.on_typed(&self.peers[who], text);
+        let refused = self.refusals(who);
         self.call(who, |room, now| room.say(now, text, now.as_millis()));
+        if self.refusals(who) > refused {
+            self.oracle.on_refused(&self.peers[who]);
+        }
+    }
+
+    fn refusals(&self, who: usize) -> usize {
+        let refused = |event: &&Event| matches!(event, Event::Error { command: Some('T'), .. });
+        self.peers[who].events.iter().filter(refused).count()
     }
 
     pub(crate) fn quit(&mut self, who: usize) {
@@ -141,7 +185,9 @@ impl World {
     /// Calls a verb and does what the room then wants.
     pub(crate) fn call<T>(&mut self, who: usize, verb: impl FnOnce(&mut Room, Instant) -> T) -> T {
         let result = verb(&mut self.peers[who].room, self.now);
+        self.oracle.on_view(who, &self.peers);
         self.drain(who);
+        self.peers[who].due = self.peers[who].room.poll_timeout();
         result
     }
 
@@ -153,33 +199,70 @@ impl World {
 
     pub(crate) fn crash(&mut self, who: usize) {
         self.peers[who].alive = false;
-        let id = self.peers[who].id;
         let refused = self.rng.random_bool(0.5);
-        let (after, why) = if refused { (DELAY * 4, LinkDown::Refused) } else { (GIVE_UP, LinkDown::Lost) };
+        let (after, why) =
+            if refused { (DELAY * 4, LinkDown::Refused) } else { (self.give_up_after(), LinkDown::Lost) };
+        self.unlink(who, after, why);
+    }
+
+    /// The links of a node that is gone end at the others a while later.
+    fn unlink(&mut self, who: usize, after: Duration, why: LinkDown) {
         let partners: Vec<(usize, usize)> =
             self.links.keys().copied().filter(|(a, b)| *a == who || *b == who).collect();
         for (a, b) in partners {
-            self.links.remove(&(a, b));
+            let generation = self.links.remove(&(a, b)).map_or(0, |link| link.generation);
             let at = if a == who { b } else { a };
-            self.schedule(after, Happening::Down { at, id, why });
+            self.schedule(after, Happening::Down { at, other: who, generation, why });
         }
     }
 
+    /// Starts the program of a node that crashed or quit anew: the same key, nothing else remembered.
+    pub(crate) fn restart(&mut self, who: usize) {
+        let (seed, now) = (self.rng.random(), self.now);
+        let peer = &mut self.peers[who];
+        peer.run += 1;
+        let record = MemberRecord::sign(&peer.identity, &format!("n{who}"), &[peer.address], peer.run + 1);
+        peer.room = Room::new(peer.identity.clone(), record, peer.room.config.clone(), now, seed);
+        (peer.alive, peer.paused, peer.left) = (true, false, false);
+        peer.events.clear();
+        peer.said.clear();
+        peer.said_in.clear();
+        peer.secrets.clear();
+        peer.stash.clear();
+        peer.believes.clear();
+        self.oracle.on_restart(who);
+        self.call(who, |_, _| ());
+    }
+
     pub(crate) fn cut(&mut self, a: usize, b: usize) {
-        let pair = pair(a, b);
-        if self.cut.insert(pair)
-            && let Some(link) = self.links.get(&pair)
+        self.cut_way(a, b);
+        self.cut_way(b, a);
+    }
+
+    /// Nothing that `from` sends gets to `to`. What comes the other way is not acknowledged, so that link ends too.
+    pub(crate) fn cut_way(&mut self, from: usize, to: usize) {
+        let pair = pair(from, to);
+        if self.cut.insert((from, to))
+            && let Some(generation) = self.links.get(&pair).map(|link| link.generation)
         {
-            let generation = link.generation;
-            self.schedule(GIVE_UP, Happening::GiveUp { pair, generation });
+            let after = self.give_up_after();
+            self.schedule(after, Happening::GiveUp { pair, generation });
         }
+    }
+
+    fn give_up_after(&mut self) -> Duration {
+        let (least, most) = self.weather.give_up;
+        Duration::from_secs(if least == most { least } else { self.rng.random_range(least..=most) })
+    }
+
+    fn is_cut(&self, a: usize, b: usize) -> bool {
+        self.cut.contains(&(a, b)) || self.cut.contains(&(b, a))
     }
 
     pub(crate) fn heal(&mut self, a: usize, b: usize) {
         let pair = pair(a, b);
-        if self.cut.remove(&pair)
-            && let Some(link) = self.links.get_mut(&pair)
-        {
+        let was_cut = self.cut.remove(&(a, b)) | self.cut.remove(&(b, a));
+        if was_cut && let Some(link) = self.links.get_mut(&pair) {
             for (from, message) in std::mem::take(&mut link.held) {
                 let to = if pair.0 == from { pair.1 } else { pair.0 };
                 self.transmit(from, to, message);
@@ -187,13 +270,23 @@ impl World {
         }
     }
 
+    /// All faults end: what is delayed and lost too.
+    pub(crate) fn calm(&mut self) {
+        self.weather = Weather::CALM;
+        for link in self.links.values_mut() {
+            link.delay = DELAY;
+        }
+        self.heal_all();
+        (0..self.peers.len()).for_each(|who| self.resume(who));
+    }
+
     pub(crate) fn isolate(&mut self, who: usize) {
         (0..self.peers.len()).filter(|other| *other != who).for_each(|other| self.cut(who, other));
     }
 
     pub(crate) fn heal_all(&mut self) {
-        for (a, b) in self.cut.clone() {
-            self.heal(a, b);
+        for (from, to) in self.cut.clone() {
+            self.heal(from, to);
         }
     }
 
@@ -218,7 +311,7 @@ impl World {
         let end = self.now + Duration::from_millis(ms);
         loop {
             let timers = (0..self.peers.len()).filter(|index| self.is_running(*index));
-            let timer = timers.filter_map(|index| Some((self.peers[index].room.poll_timeout()?, index))).min();
+            let timer = timers.filter_map(|index| Some((self.peers[index].due?, index))).min();
             let first = self.queue.keys().next().copied();
             let timer_first = timer.filter(|(at, _)| first.is_none_or(|(queued, _)| *at < queued));
             if let Some((at, index)) = timer_first {
@@ -257,11 +350,21 @@ impl World {
     fn transmit(&mut self, from: usize, to: usize, message: RoomMessage) {
         let pair = pair(from, to);
         let Some(link) = self.links.get_mut(&pair) else { return };
-        if self.cut.contains(&pair) {
+        if self.cut.contains(&(from, to)) {
             link.held.push((from, message));
             return;
         }
-        let at = (self.now + DELAY).max(link.last[usize::from(from == pair.0)]);
+        let mut at = self.now + link.delay;
+        while self.weather.loss > 0 && self.rng.random_ratio(self.weather.loss, 100) {
+            at = at + Duration::from_millis(100);
+        }
+        if self.weather.replay > 0 {
+            link.recent.push_back((from, message.clone()));
+            if link.recent.len() > 8 {
+                link.recent.pop_front();
+            }
+        }
+        let at = at.max(link.last[usize::from(from == pair.0)]);
         link.last[usize::from(from == pair.0)] = at;
         let generation = link.generation;
         self.count += 1;
@@ -276,6 +379,7 @@ impl World {
         while let Some(output) = self.peers[who].room.poll_output() {
             match output {
                 RoomOutput::Send { to, message } => {
+                    self.oracle.on_sent(who, &self.peers[who], &message);
                     // Everything crosses the wire format, so that what cannot be encoded is noticed.
                     let bytes = crate::node::wire::encode(&message);
                     let message = crate::node::wire::decode(&bytes, usize::MAX).unwrap();
@@ -293,7 +397,7 @@ impl World {
                 RoomOutput::Probe { id } => {
                     let to = self.index_of(id);
                     let pair = pair(who, to);
-                    if self.links.contains_key(&pair) && !self.cut.contains(&pair) && self.is_running(to) {
+                    if self.links.contains_key(&pair) && !self.is_cut(who, to) && self.is_running(to) {
                         self.schedule(DELAY * 2, Happening::Heard { at: who, id });
                     }
                 }
@@ -303,17 +407,14 @@ impl World {
                 RoomOutput::RemoveSecret { id } => {
                     self.peers[who].secrets.remove(&id);
                 }
-                RoomOutput::Event(event) => self.peers[who].events.push(event),
+                RoomOutput::Event(event) => {
+                    self.oracle.on_event(who, &self.peers, &event);
+                    self.peers[who].events.push(event);
+                }
                 RoomOutput::Left => {
                     self.peers[who].left = true;
-                    let id = self.peers[who].id;
-                    let partners: Vec<(usize, usize)> =
-                        self.links.keys().copied().filter(|(a, b)| *a == who || *b == who).collect();
-                    for (a, b) in partners {
-                        let at = if a == who { b } else { a };
-                        // What was sent arrives before the end.
-                        self.schedule(DELAY * 2, Happening::Down { at, id, why: LinkDown::Closed });
-                    }
+                    // What was sent arrives before the end.
+                    self.unlink(who, DELAY * 2, LinkDown::Closed);
                 }
                 // Here it is always too late to give up a dial.
                 RoomOutput::Punch { .. } | RoomOutput::Publish | RoomOutput::GiveUp { .. } => {}
@@ -327,7 +428,7 @@ impl World {
         let answer = match target {
             None => Err((DELAY * 2, DialFailure::Refused)),
             Some(target) if target == by => Err((DELAY, DialFailure::BadAddress)),
-            Some(target) if self.cut.contains(&pair(by, target)) || self.peers[target].paused => {
+            Some(target) if self.is_cut(by, target) || self.peers[target].paused => {
                 Err((Duration::from_secs(1), DialFailure::NoAnswer))
             }
             Some(target) if !self.is_running(target) => Err((DELAY * 2, DialFailure::Refused)),
@@ -357,9 +458,9 @@ impl World {
             Happening::Close { by, to, generation } => {
                 if self.links.get(&pair(*by, *to)).is_some_and(|link| link.generation == *generation) {
                     self.links.remove(&pair(*by, *to));
-                    let (a, b) = (self.peers[*by].id, self.peers[*to].id);
-                    self.happen(Happening::Down { at: *by, id: b, why: LinkDown::Closed });
-                    self.schedule(DELAY, Happening::Down { at: *to, id: a, why: LinkDown::Closed });
+                    let (by, to, generation, why) = (*by, *to, *generation, LinkDown::Closed);
+                    self.happen(Happening::Down { at: by, other: to, generation, why });
+                    self.schedule(DELAY, Happening::Down { at: to, other: by, generation, why });
                 }
                 return;
             }
@@ -374,11 +475,26 @@ impl World {
             Happening::Message { from, to, generation, message } => {
                 if self.links.get(&pair(from, to)).is_none_or(|link| link.generation == generation) {
                     let id = self.peers[from].id;
+                    self.oracle.on_delivered(to, &self.peers[to], id, &message);
                     self.call(to, |room, now| room.handle_message(now, id, message));
                 }
             }
-            Happening::Up { peer, .. } => self.call(at, |room, now| room.handle_link_up(now, peer)),
-            Happening::Down { id, why, .. } => self.call(at, |room, now| room.handle_link_down(now, id, why)),
+            Happening::Up { other, generation, peer, .. } => {
+                let before = self.peers[at].believes.insert(other, generation);
+                if before.is_some_and(|before| before != generation) {
+                    let id = self.peers[other].id;
+                    self.call(at, |room, now| room.handle_link_down(now, id, LinkDown::Lost));
+                }
+                self.call(at, |room, now| room.handle_link_up(now, peer));
+            }
+            Happening::Down { other, generation, why, .. } => {
+                // Of a link that was replaced already nothing more is heard.
+                if self.peers[at].believes.get(&other) == Some(&generation) {
+                    self.peers[at].believes.remove(&other);
+                    let id = self.peers[other].id;
+                    self.call(at, |room, now| room.handle_link_down(now, id, why));
+                }
+            }
             Happening::DialFailed { dial, why, .. } => {
                 self.call(at, |room, now| room.handle_dial_failed(now, dial, why, ""))
             }
@@ -388,7 +504,7 @@ impl World {
     }
 
     fn linked(&mut self, by: usize, to: usize, dial: DialNumber, secret: Option<crate::mrt::SecretId>) {
-        if !self.is_running(to) || self.cut.contains(&pair(by, to)) {
+        if !self.is_running(to) || self.is_cut(by, to) {
             return self.happen(Happening::DialFailed { at: by, dial, why: DialFailure::NoAnswer });
         }
         let record = |peer: &Peer| peer.room.record.clone();
@@ -399,21 +515,48 @@ impl World {
         let new = !self.links.contains_key(&pair(by, to));
         if new {
             self.count += 1;
-            let link = Link { generation: self.count, held: Vec::new(), last: [self.now; 2] };
+            let (generation, (least, most)) = (self.count, self.weather.delay);
+            let delay = Duration::from_millis(if least == most { least } else { self.rng.random_range(least..=most) });
+            let link = Link { generation, held: Vec::new(), delay, recent: VecDeque::new(), last: [self.now; 2] };
             self.links.insert(pair(by, to), link);
-            self.happen(Happening::Up { at: to, peer: caller });
+            self.happen(Happening::Up { at: to, other: by, generation, peer: caller });
         }
-        self.happen(Happening::Up { at: by, peer: callee });
+        let generation = self.links.get(&pair(by, to)).map_or(0, |link| link.generation);
+        self.happen(Happening::Up { at: by, other: to, generation, peer: callee });
+        if new {
+            self.replay(by, to);
+        }
+    }
+
+    /// Now and then what was said last before a link broke is said again over the next.
+    fn replay(&mut self, by: usize, to: usize) {
+        let old = self.old.remove(&pair(by, to)).unwrap_or_default();
+        if self.weather.replay == 0 || !self.rng.random_ratio(self.weather.replay, 100) {
+            return;
+        }
+        for (from, message) in old {
+            // Whoever knocks or goes means it.
+            let door = matches!(
+                message,
+                RoomMessage::Join(_) | RoomMessage::Welcome(_) | RoomMessage::Answer(_) | RoomMessage::Leave
+            );
+            if !door && self.is_running(from) {
+                self.oracle.count("messages said twice");
+                self.transmit(from, if from == by { to } else { by }, message);
+            }
+        }
     }
 
     fn give_up(&mut self, pair: (usize, usize), generation: u64) {
         let stale = self.links.get(&pair).is_none_or(|link| link.generation != generation);
-        if stale || !self.cut.contains(&pair) {
+        if stale || !self.is_cut(pair.0, pair.1) {
             return;
         }
-        self.links.remove(&pair);
-        let (a, b) = (self.peers[pair.0].id, self.peers[pair.1].id);
-        self.happen(Happening::Down { at: pair.0, id: b, why: LinkDown::Lost });
-        self.happen(Happening::Down { at: pair.1, id: a, why: LinkDown::Lost });
+        if let Some(link) = self.links.remove(&pair) {
+            self.old.insert(pair, link.recent);
+        }
+        let why = LinkDown::Lost;
+        self.happen(Happening::Down { at: pair.0, other: pair.1, generation, why });
+        self.happen(Happening::Down { at: pair.1, other: pair.0, generation, why });
     }
 }

@@ -1,0 +1,189 @@
+//! The supernode's view: opening an epoch, ordering the members, and telling them of every change.
+
+use super::epoch::Epoch;
+use super::line::LineId;
+use super::message::{HandOver, RoomMessage};
+use super::output::RoomOutput;
+use super::parts::{Leading, Room, Standing, VIEW_COST};
+use super::plant::{Plant, planted};
+use super::rank::{Rank, Reach};
+use super::sequencer::{Follower, Sequencer};
+use super::view::{MAX_REIGNS, Reason, Reign};
+use super::voices::Voices;
+use crate::node::identity::NodeId;
+use crate::node::record::MemberRecord;
+use crate::time::Instant;
+use core::cmp::Reverse;
+use std::collections::BTreeSet;
+
+impl Room {
+    /// We lead from here on, with those `members` of the old view; who else was in it is lost, unless it handed over.
+    pub(super) fn lead(
+        &mut self,
+        now: Instant,
+        epoch: Epoch,
+        reason: Reason,
+        members: &BTreeSet<NodeId>,
+        proof: Option<HandOver>,
+    ) {
+        let (own, old) = (self.id(), self.view.epoch.supernode);
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.view.entries)
+            .into_iter()
+            .partition(|entry| entry.record.id() == own || members.contains(&entry.record.id()));
+        for entry in gone {
+            if entry.record.id() != old || reason == Reason::Lost {
+                self.former.add(now, entry.record);
+            }
+        }
+        self.view.entries = kept;
+        self.view.reigns.push(Reign { epoch, base: self.log.head() });
+        if self.view.reigns.len() > MAX_REIGNS {
+            self.view.reigns.remove(0);
+        }
+        self.view.epoch = epoch;
+        self.view.reason = reason;
+        self.view.number = 0;
+        self.view.proof = proof;
+        let head = self.log.head().seq;
+        // What was said before we came is not in our order if we never got there: it will be said again, and is to be shown then.
+        self.delivery.inherited.take_if(|(seq, _)| *seq > head);
+        let before = std::mem::take(&mut self.sequencer);
+        self.sequencer = Sequencer { shown: self.delivery.shown, stable: 0, ..Sequencer::default() };
+        self.sequencer.voices = if reason == Reason::Merged { before.voices } else { self.voices_of_order() };
+        for id in members {
+            // Who reported a moment ago counts as ours until it says otherwise; who was handed over has yet to come; who is ours already
+            // stays as it is.
+            let follower = match reason {
+                Reason::Lost => Follower { answered: Some(now), ..Follower::new(now) },
+                Reason::Merged => {
+                    let as_before = before.followers.get(id).copied().unwrap_or(Follower::new(now));
+                    Follower { held: 0, sent: None, behind: None, owes: 0, ..as_before }
+                }
+                _ => Follower::new(now),
+            };
+            self.sequencer.followers.insert(*id, follower);
+        }
+        self.standing = Standing::Leading(Leading { next_beat: now + self.config.times.heartbeat });
+        self.detector.suspicion = None;
+        self.announce(now, reason.into());
+        self.view_changed(now);
+        self.update_marks(now);
+        self.resend(now);
+        if self.quitting.is_some() {
+            self.tick_quit(now);
+        }
+    }
+
+    /// What has a place in the order that we hold, shown yet or not.
+    fn voices_of_order(&self) -> Voices {
+        let mut voices = self.delivery.voices.clone();
+        for placed in self.log.since(self.delivery.shown.saturating_add(1)) {
+            voices.note(placed.line.id(), placed.head.seq);
+        }
+        if let Some((seq, inherited)) = &self.delivery.inherited {
+            for (voice, counter) in inherited {
+                voices.note(LineId { voice: *voice, counter: *counter }, *seq);
+            }
+        }
+        voices
+    }
+
+    /// A member's rank, as we measure it.
+    pub(super) fn rank_of(&self, now: Instant, record: &MemberRecord, tenure: u64) -> Rank {
+        let id = record.id();
+        let lately = self.config.times.suspect * 2;
+        let heard = id == self.id()
+            || self
+                .sequencer
+                .followers
+                .get(&id)
+                .is_none_or(|follower| now.saturating_since(follower.patience) < lately);
+        let crashes = self.view.crashes.iter().find(|(version, _)| *version == record.facts.version);
+        Rank {
+            reach: if heard { Reach::Heard } else { Reach::Silent },
+            crashes: Reverse(crashes.map_or(0, |(_, count)| *count)),
+            tenure: Reverse(tenure),
+            capacity: 0,
+            id: Reverse(id),
+        }
+    }
+
+    /// Supernode: orders the members by rank; whether anything moved.
+    pub(super) fn rerank(&mut self, now: Instant) -> bool {
+        let own = self.id();
+        let mut entries = std::mem::take(&mut self.view.entries);
+        let before: Vec<(NodeId, Reach)> = entries.iter().map(|entry| (entry.record.id(), entry.rank.reach)).collect();
+        for entry in &mut entries {
+            entry.rank = self.rank_of(now, &entry.record, entry.rank.tenure.0);
+        }
+        entries.sort_by(|a, b| (b.record.id() == own).cmp(&(a.record.id() == own)).then_with(|| b.rank.cmp(&a.rank)));
+        let moved = !before.iter().copied().eq(entries.iter().map(|entry| (entry.record.id(), entry.rank.reach)));
+        self.view.entries = entries;
+        moved
+    }
+
+    /// Supernode: the view changed; everyone is told.
+    pub(super) fn view_changed(&mut self, now: Instant) {
+        self.rerank(now);
+        self.view.number = self.view.number.saturating_add(1);
+        self.view.invitations = self.door.invitations(now);
+        self.view.former = self.former.records();
+        for id in self.sequencer.followers.keys().copied().collect::<Vec<_>>() {
+            let mut view = self.view.clone();
+            if planted(Plant::HalfAView) && self.sequencer.followers.keys().next() == Some(&id) {
+                view.entries.pop();
+            }
+            self.send(id, RoomMessage::View(Box::new(view)));
+        }
+        self.outputs.push_back(RoomOutput::Publish);
+    }
+
+    /// Supernode, every heartbeat: who was silent for too long is lost.
+    pub(super) fn drop_lost(&mut self, now: Instant) {
+        let times = self.config.times;
+        let lost: BTreeSet<NodeId> = self
+            .sequencer
+            .followers
+            .iter()
+            .filter(|(id, follower)| {
+                let patience = if self.links.contains(**id) { times.member } else { times.unlinked };
+                now.saturating_since(follower.patience) >= patience
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        if !lost.is_empty() {
+            self.drop_members(now, &lost);
+        } else if self.rerank(now) {
+            self.view_changed(now);
+        }
+    }
+
+    pub(super) fn drop_members(&mut self, now: Instant, lost: &BTreeSet<NodeId>) {
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.view.entries).into_iter().partition(|entry| lost.contains(&entry.record.id()));
+        self.view.entries = kept;
+        for entry in gone {
+            self.sequencer.followers.remove(&entry.record.id());
+            self.former.add(now, entry.record);
+        }
+        self.view_changed(now);
+        self.update_marks(now);
+    }
+
+    /// A member's record changed.
+    pub(super) fn on_record(&mut self, now: Instant, from: NodeId, record: MemberRecord) {
+        if !matches!(self.standing, Standing::Leading(_)) || !self.view.contains(from) || !self.may_ask(from, VIEW_COST)
+        {
+            return;
+        }
+        if record.id() != from || record.verify().is_err() {
+            return;
+        }
+        if let Some(entry) = self.view.entries.iter_mut().find(|entry| entry.record.id() == from)
+            && entry.record.facts.sequence < record.facts.sequence
+        {
+            entry.record = record;
+            self.view_changed(now);
+        }
+    }
+}
