@@ -120,6 +120,8 @@ pub(crate) enum Congestion {
     Auto,
     /// CUBIC with HyStart++
     Cubic,
+    /// Paced at the measured rate with an empty queue; CUBIC's window beside those who fill it
+    Ebb,
 }
 
 impl From<Congestion> for Algorithm {
@@ -127,6 +129,7 @@ impl From<Congestion> for Algorithm {
         match congestion {
             Congestion::Auto => Self::default(),
             Congestion::Cubic => Self::Cubic,
+            Congestion::Ebb => Self::Ebb,
         }
     }
 }

@@ -9,8 +9,9 @@ pub struct CreditOverflow;
 
 /// What we let the peer send.
 ///
-/// The window starts small and doubles when the peer uses half of it up within two round trips, for then it is the window that
-/// holds the peer back. So a window grows to about twice the path's bandwidth-delay product, and idle channels promise little.
+/// The window starts small and doubles when the peer uses a quarter of it up within two round trips, for then it may be the window that
+/// holds the peer back: what was lost, and lost again, keeps three round trips' worth waiting behind it. So a window grows to between
+/// four and eight times the path's bandwidth-delay product, and idle channels promise little.
 #[derive(Clone, Debug)]
 pub struct ReceiveCredit {
     /// Granted: the highest offset that the peer may reach.
@@ -48,13 +49,13 @@ impl ReceiveCredit {
         self.on_received(self.highest.saturating_add(more))
     }
 
-    /// The application took `n` bytes, or will never want them. Returns the limit to announce, once that raises it by at least half
-    /// a window.
+    /// The application took `n` bytes, or will never want them. Returns the limit to announce, once that raises it by at least a
+    /// quarter of a window.
     pub fn on_consumed(&mut self, n: u64, now: Instant, rtt: Duration) -> Option<u64> {
         self.consumed = self.consumed.saturating_add(n).min(self.highest);
         let since_raised = self.raised.map(|raised| now.saturating_since(raised));
         self.raised.get_or_insert(now);
-        if self.consumed.saturating_add(self.window).saturating_sub(self.limit) < self.window.div_ceil(2) {
+        if self.consumed.saturating_add(self.window).saturating_sub(self.limit) < self.window.div_ceil(4) {
             return None;
         }
         if since_raised.is_some_and(|took| took < rtt.saturating_mul(2)) {
@@ -160,13 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_announced_once_half_the_window_is_consumed() {
+    fn a_limit_is_announced_once_a_quarter_of_the_window_is_consumed() {
         let mut credit = ReceiveCredit::new(100, 100);
         credit.on_received(100).unwrap();
-        assert_eq!(credit.on_consumed(49, at(0), RTT), None);
-        assert_eq!(credit.on_consumed(1, at(0), RTT), Some(150));
+        assert_eq!(credit.on_consumed(24, at(0), RTT), None);
+        assert_eq!(credit.on_consumed(1, at(0), RTT), Some(125));
         assert_eq!(credit.on_consumed(1, at(0), RTT), None);
-        assert_eq!(credit.limit(), 150);
+        assert_eq!(credit.limit(), 125);
     }
 
     #[test]
@@ -227,8 +228,8 @@ mod tests {
                     prop_assert!(send.on_limit(limit));
                 }
                 prop_assert!(receive.outstanding() <= receive.window());
-                // With everything consumed, at least half the window is open.
-                prop_assert!(receive.outstanding() > 0 || send.available() > receive.window() / 2);
+                // With everything consumed, at least three quarters of the window are open.
+                prop_assert!(receive.outstanding() > 0 || send.available() > receive.window() / 4 * 3 - 1);
             }
         }
     }

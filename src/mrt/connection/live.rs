@@ -163,10 +163,11 @@ impl Live {
         }
     }
 
-    /// Bytes that one channel may hold unacknowledged: what is configured, or two windows' worth if the path is larger.
+    /// Bytes that one channel may hold unacknowledged: what is configured, or four windows' worth if the path is larger: what was sent
+    /// after a packet that was lost, and lost again, is held until that one is acknowledged.
     pub(super) fn send_capacity(&self) -> usize {
         let window = usize::try_from(self.paths.active.congestion.window()).unwrap_or(usize::MAX);
-        self.max_send_buffer.max(window.saturating_mul(2).min(MAX_SEND_BUFFER))
+        self.max_send_buffer.max(window.saturating_mul(4).min(MAX_SEND_BUFFER))
     }
 
     pub(super) const fn rtt(&self) -> Duration {

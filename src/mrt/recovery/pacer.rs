@@ -12,8 +12,10 @@ use crate::time::{Duration, Instant};
 const BURST: Duration = Duration::from_millis(2);
 /// A dry bucket is used again when it holds what the rate gives in this time.
 const QUANTUM: Duration = Duration::from_millis(1);
-/// The bucket never holds less than this (RFC 9002 §7.7: the initial window may leave at once).
-const MIN_BURST_PACKETS: u64 = 10;
+/// The bucket begins with this (RFC 9002 §7.7: the initial window may leave at once)…
+const INITIAL_BURST_PACKETS: u64 = 10;
+/// …and afterwards never holds less than this.
+const LEAST_BURST_PACKETS: u64 = 3;
 /// The bucket never holds more than this many packets…
 const MAX_BURST_PACKETS: u64 = 256;
 /// …or bytes: four of the largest batches a socket takes at once.
@@ -21,10 +23,15 @@ const MAX_BURST_BYTES: u64 = 4 * 64 * 1024;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
+/// A batch ends with a whole packet, probes and ACKs do not wait: so much may be overdrawn, and is paid back before the next batch.
+const MAX_DEBT_BYTES: u64 = 64 * 1024;
+
 /// A token bucket, in billionths of a byte so that no rate is rounded away.
 #[derive(Clone, Debug)]
 pub struct Pacer {
     credit: u64,
+    /// What was sent beyond the credit.
+    debt: u64,
     updated_at: Instant,
     /// It ran out and has not reached a quantum since.
     dry: bool,
@@ -33,7 +40,7 @@ pub struct Pacer {
 impl Pacer {
     /// A full bucket: the first packets leave at once.
     pub const fn new(now: Instant, mtu: u16) -> Self {
-        Self { credit: MIN_BURST_PACKETS * mtu as u64 * NANOS_PER_SECOND, updated_at: now, dry: false }
+        Self { credit: INITIAL_BURST_PACKETS * mtu as u64 * NANOS_PER_SECOND, debt: 0, updated_at: now, dry: false }
     }
 
     /// How many bytes may leave now at `rate` bytes a second, at least one packet of `mtu` bytes; or else when to ask again.
@@ -44,7 +51,12 @@ impl Pacer {
         let capacity = burst(rate, window, packet);
         let earned = nanos(now.saturating_since(self.updated_at)).saturating_mul(rate);
         self.updated_at = self.updated_at.max(now);
-        self.credit = self.credit.saturating_add(earned).min(capacity.saturating_mul(NANOS_PER_SECOND));
+        // What was there stays: the initial window may leave at once.
+        let window = window.max(packet).saturating_mul(NANOS_PER_SECOND);
+        let most = capacity.saturating_mul(NANOS_PER_SECOND).max(self.credit).min(window);
+        let paid = earned.min(self.debt);
+        self.debt -= paid;
+        self.credit = self.credit.saturating_add(earned - paid).min(most);
 
         let needed = if self.dry { in_time(rate, QUANTUM).clamp(packet, capacity) } else { packet };
         let needed = needed.saturating_mul(NANOS_PER_SECOND);
@@ -54,18 +66,24 @@ impl Pacer {
         }
         self.dry = true;
         let quantum = in_time(rate, QUANTUM).clamp(packet, capacity).saturating_mul(NANOS_PER_SECOND);
-        Err(now + Duration::from_nanos(quantum.saturating_sub(self.credit).div_ceil(rate)))
+        Err(now + Duration::from_nanos(quantum.saturating_sub(self.credit).saturating_add(self.debt).div_ceil(rate)))
     }
 
-    /// `bytes` left. Packets that do not wait for the pacer (probes, ACKs) may overdraw the bucket; it stops at empty.
+    /// `bytes` left.
     pub const fn on_sent(&mut self, bytes: u64) {
-        self.credit = self.credit.saturating_sub(bytes.saturating_mul(NANOS_PER_SECOND));
+        let spent = bytes.saturating_mul(NANOS_PER_SECOND);
+        let beyond = spent.saturating_sub(self.credit);
+        self.credit = self.credit.saturating_sub(spent);
+        self.debt = self.debt.saturating_add(beyond);
+        if self.debt > MAX_DEBT_BYTES * NANOS_PER_SECOND {
+            self.debt = MAX_DEBT_BYTES * NANOS_PER_SECOND;
+        }
     }
 }
 
 /// How many bytes the bucket holds: at least one packet.
 fn burst(rate: u64, window: u64, packet: u64) -> u64 {
-    let least = MIN_BURST_PACKETS * packet;
+    let least = LEAST_BURST_PACKETS * packet;
     let most = (MAX_BURST_PACKETS * packet).min(MAX_BURST_BYTES).max(least);
     in_time(rate, BURST).clamp(least, most).min(window).max(packet)
 }
@@ -155,7 +173,31 @@ mod tests {
         let mut pacer = Pacer::new(at(0), MTU);
         assert_eq!(pacer.can_send(at(3_600_000_000), 12_500_000, WINDOW, MTU), Ok(25_000));
         assert_eq!(pacer.can_send(at(7_200_000_000), u64::MAX, WINDOW, MTU), Ok(MAX_BURST_BYTES));
-        assert_eq!(pacer.can_send(Instant::FAR_FUTURE, u64::MAX, u64::MAX, u16::MAX), Ok(655_350));
+        assert_eq!(pacer.can_send(Instant::FAR_FUTURE, u64::MAX, u64::MAX, u16::MAX), Ok(MAX_BURST_BYTES));
+    }
+
+    #[test]
+    fn after_the_first_window_a_slow_path_gets_no_more_than_three_packets_at_once() {
+        let mut pacer = Pacer::new(at(0), MTU);
+        pacer.on_sent(12_000);
+        assert_eq!(pacer.can_send(at(3_600_000_000), 120_000, WINDOW, MTU), Ok(3600));
+    }
+
+    #[test]
+    fn what_a_batch_overdraws_is_paid_back() {
+        // Batches of a millisecond at 2.5 MB/s are two packets of 1200 and a bit: each sends three.
+        let (mut pacer, mut now, mut sent) = (Pacer::new(at(0), MTU), at(0), 0);
+        while now < at(1_000_000) {
+            match pacer.can_send(now, 2_500_000, WINDOW, MTU) {
+                Ok(budget) => {
+                    let bytes = budget.div_ceil(u64::from(MTU)) * u64::from(MTU);
+                    pacer.on_sent(bytes);
+                    sent += bytes;
+                }
+                Err(when) => now = when,
+            }
+        }
+        assert!(sent.abs_diff(2_500_000) < 20_000, "{sent}");
     }
 
     #[test]

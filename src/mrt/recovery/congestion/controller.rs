@@ -1,6 +1,7 @@
 //! The shape of a congestion controller, and the choice among them.
 
 use super::cubic::Cubic;
+use super::ebb::Ebb;
 use crate::mrt::recovery::rate::RateSample;
 use crate::mrt::recovery::report::AckReport;
 use crate::mrt::recovery::rtt::Rtt;
@@ -9,8 +10,10 @@ use crate::time::{Duration, Instant};
 /// Which controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Algorithm {
-    /// CUBIC (RFC 9438) with HyStart++ (RFC 9406).
+    /// Paced at the rate that was measured, with an empty queue; CUBIC's window beside those who fill it.
     #[default]
+    Ebb,
+    /// CUBIC (RFC 9438) with HyStart++ (RFC 9406).
     Cubic,
 }
 
@@ -101,6 +104,8 @@ pub trait Controller {
 pub enum Congestion {
     /// CUBIC.
     Cubic(Cubic),
+    /// Ebb.
+    Ebb(Ebb),
 }
 
 impl Congestion {
@@ -108,18 +113,21 @@ impl Congestion {
     pub fn new(algorithm: Algorithm, mtu: u16) -> Self {
         match algorithm {
             Algorithm::Cubic => Self::Cubic(Cubic::new(mtu)),
+            Algorithm::Ebb => Self::Ebb(Ebb::new(mtu)),
         }
     }
 
     fn inner(&self) -> &dyn Controller {
         match self {
             Self::Cubic(cubic) => cubic,
+            Self::Ebb(ebb) => ebb,
         }
     }
 
     fn inner_mut(&mut self) -> &mut dyn Controller {
         match self {
             Self::Cubic(cubic) => cubic,
+            Self::Ebb(ebb) => ebb,
         }
     }
 }

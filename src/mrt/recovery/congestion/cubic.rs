@@ -75,12 +75,40 @@ impl Cubic {
         }
     }
 
+    /// Goes on with `window`: in congestion avoidance, or, until something is lost, in a slow start that no delay ends.
+    pub(super) fn resume(mtu: u16, window: u64, slow_start: bool) -> Self {
+        let mut cubic = Self::new(mtu);
+        cubic.window = window.clamp(cubic.min_window(), MAX_WINDOW);
+        cubic.threshold = if slow_start { u64::MAX - 1 } else { cubic.window };
+        cubic
+    }
+
     const fn min_window(&self) -> u64 {
         MIN_WINDOW_PACKETS * self.mtu as u64
     }
 
     const fn in_slow_start(&self) -> bool {
         self.window < self.threshold
+    }
+
+    /// Congestion, after which `beta` remains of the window.
+    pub(super) fn on_congestion_by(&mut self, event: &CongestionEvent, beta: f64) {
+        let same_episode = self.recovery_began_at.is_some_and(|began_at| event.sent_at <= began_at);
+        if !same_episode {
+            self.reduce(event.now, beta);
+        }
+        if event.ecn {
+            // A router's mark is never a mistake.
+            self.undo = None;
+        }
+        if event.persistent {
+            // RFC 9002 §7.6.2: start again from the smallest window, up to the reduced threshold. Unlike there the recovery period
+            // stays: what is found lost later of that same silence must not push the threshold down to two packets.
+            self.window = self.min_window();
+            self.recovery_began_at = Some(event.now);
+            self.curve.epoch = None;
+            self.undo = None;
+        }
     }
 
     fn grow(&mut self, bytes: f64) {
@@ -126,12 +154,12 @@ impl Cubic {
         }
     }
 
-    fn reduce(&mut self, now: Instant) {
+    fn reduce(&mut self, now: Instant, beta: f64) {
         self.undo =
             Some(Undo { window: self.window, threshold: self.threshold, hystart: self.hystart, curve: self.curve });
         self.recovery_began_at = Some(now);
         self.curve.reduce(self.window as f64);
-        self.window = ((self.window as f64 * BETA) as u64).clamp(self.min_window(), MAX_WINDOW);
+        self.window = ((self.window as f64 * beta) as u64).clamp(self.min_window(), MAX_WINDOW);
         self.threshold = self.window;
         self.fraction = 0.0;
     }
@@ -167,22 +195,7 @@ impl Controller for Cubic {
     }
 
     fn on_congestion(&mut self, event: &CongestionEvent) {
-        let same_episode = self.recovery_began_at.is_some_and(|began_at| event.sent_at <= began_at);
-        if !same_episode {
-            self.reduce(event.now);
-        }
-        if event.ecn {
-            // A router's mark is never a mistake.
-            self.undo = None;
-        }
-        if event.persistent {
-            // RFC 9002 §7.6.2: start again from the smallest window, up to the reduced threshold. Unlike there the recovery period
-            // stays: what is found lost later of that same silence must not push the threshold down to two packets.
-            self.window = self.min_window();
-            self.recovery_began_at = Some(event.now);
-            self.curve.epoch = None;
-            self.undo = None;
-        }
+        self.on_congestion_by(event, BETA);
     }
 
     fn on_spurious_loss(&mut self, _now: Instant) {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Congestion (enum) ── delegates ──► Controller (trait)
-//!                                        └ cubic     CUBIC, RFC 9438
+//!                                        ├ ebb       the rate that was measured, and an empty queue
+//!                                        └ cubic     CUBIC, RFC 9438; also what ebb does beside those who fill the queue
 //!                                            └ hystart   when to leave slow start, RFC 9406
 //! ```
 //!
@@ -11,6 +12,7 @@
 
 pub mod controller;
 pub mod cubic;
+pub mod ebb;
 pub mod hystart;
 
 pub use controller::{AckSample, Algorithm, Congestion, CongestionEvent, Controller};
