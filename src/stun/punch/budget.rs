@@ -330,7 +330,7 @@ mod tests {
             });
             let sent: Vec<u32> = sent.collect();
             let (sum, senders) = (sent.iter().sum::<u32>(), sent.iter().filter(|bytes| **bytes >= LEAST_SHARE).count());
-            assert!(sum <= BYTES_TO_STRANGERS && sum >= BYTES_TO_STRANGERS * 4 / 5, "{members}: {sent:?}");
+            assert!((BYTES_TO_STRANGERS * 4 / 5..=BYTES_TO_STRANGERS).contains(&sum), "{members}: {sent:?}");
             assert_eq!(senders, usize::from(members).min(SHARERS), "{members}: {sent:?}");
         }
     }

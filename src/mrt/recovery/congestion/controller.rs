@@ -101,6 +101,7 @@ pub trait Controller {
 
 /// One of the controllers.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a path; a box would be followed for each packet")]
 pub enum Congestion {
     /// CUBIC.
     Cubic(Cubic),
