@@ -157,7 +157,7 @@ impl<H: Host> Network<H> {
     }
 
     /// What happened on all links, and to what was injected. A packet that passes a NAT is counted on each of its links; what a NAT
-    /// refuses was delivered to it, and is in [its counters](Nat::counters).
+    /// refuses was delivered to it, and is in [its counters](crate::Nat::counters).
     pub fn total(&self) -> Counters {
         let mut total = self.outside;
         for pipe in self.pipes.values() {
