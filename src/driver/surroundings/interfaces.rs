@@ -38,7 +38,7 @@ impl InterfaceAddress {
 /// What addresses this machine has.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Interfaces {
-    /// Of interfaces that are up, sorted, 64 at most; loopback and multicast are left out.
+    /// Of interfaces that are up or that the system would send from, sorted, 64 at most; loopback and multicast are left out.
     pub addresses: Vec<InterfaceAddress>,
     /// The IPv4 address that the system would send from to the world.
     pub outward_v4: Option<Ipv4Addr>,
@@ -66,11 +66,13 @@ const FAR_V6: (Ipv6Addr, u16) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1), 9);
 impl Interfaces {
     /// What the system says. Not quick enough for the network thread.
     pub(super) fn read() -> io::Result<Self> {
+        let v4 = outward(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), FAR_V4.into());
+        let v6 = outward(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), FAR_V6.into());
         let addresses = if_addrs::get_if_addrs()?
             .into_iter()
             .filter(|interface| !interface.is_loopback() && !interface.ip().is_unspecified())
-            // An address stays when its cable is pulled.
-            .filter(if_addrs::Interface::is_oper_up)
+            // An address stays when its cable is pulled; but a device that is only coming up carries packets before it says so.
+            .filter(|interface| interface.is_oper_up() || [v4, v6].contains(&Some(interface.ip())))
             .map(|interface| InterfaceAddress {
                 ip: interface.ip(),
                 prefix: match &interface.addr {
@@ -80,8 +82,6 @@ impl Interfaces {
                 index: interface.index.unwrap_or(0),
             });
         let addresses = tidy(addresses.collect());
-        let v4 = outward(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), FAR_V4.into());
-        let v6 = outward(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), FAR_V6.into());
         Ok(Self {
             addresses,
             outward_v4: v4.and_then(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None }),

@@ -26,8 +26,9 @@ impl Node {
             return to;
         }
         to.addresses.retain(|address| !is_global(address.ip()) || self.is_proven(to.id, address.ip()));
-        // Without knowing our own networks nothing can be said about theirs.
+        // Without knowing our own networks nothing can be said about theirs: what everybody reaches is called first.
         if interfaces.is_empty() {
+            to.addresses.sort_by_key(|address| !is_global(address.ip()));
             return to;
         }
         let public = self.public.map(|address| address.ip());

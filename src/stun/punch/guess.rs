@@ -1,4 +1,4 @@
-//! In which order ports are tried: each once, all of them in the end, and nobody else knows the order.
+//! In which order ports are tried: each once, all of them in the end, and nobody else knows with which it begins.
 
 use crate::stun::punch::plan::Pool;
 
@@ -8,7 +8,8 @@ const FIRST_PORT: i64 = 1024;
 /// How many there are from there on.
 const PORTS: i64 = 65_536 - FIRST_PORT;
 
-/// A pool's ports in an order that a seed decides.
+/// A pool's ports, in an order of which every beginning is spread evenly over the pool, from a place that a seed decides: a NAT that counts
+/// has its ports side by side, and one that draws them has them in no place more than in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shuffled {
     pool: Pool,
@@ -21,13 +22,12 @@ impl Shuffled {
     /// The order that `seed` decides.
     pub fn new(pool: Pool, seed: u64) -> Self {
         let ports = pool.len();
-        let half = (seed >> 32) as u32;
-        // Near the golden section of the pool: neighbours in the order are far from each other in the pool.
-        let about = (f64::from(ports) * 0.618) as u32;
-        let spread = (ports / 8).max(1);
-        let begin = about.saturating_add(half % spread) % ports.max(1);
-        let stride = (begin..ports).chain(1..=begin).find(|stride| gcd(*stride, ports) == 1).unwrap_or(1);
-        Self { pool, stride, offset: seed as u32 % ports }
+        // The golden section: no other stride keeps the gaps so even at every length (three-gap theorem; Knuth, TAOCP 3, §6.4). Near
+        // a simple fraction, as two thirds, long beginnings stay in few places.
+        let golden = (f64::from(ports) * 0.618_034).round() as u32;
+        let stride = (0..ports).flat_map(|away| [golden.saturating_sub(away), golden.saturating_add(away)]);
+        let stride = stride.filter(|stride| (1..ports).contains(stride)).find(|stride| gcd(*stride, ports) == 1);
+        Self { pool, stride: stride.unwrap_or(1), offset: (seed % u64::from(ports)) as u32 }
     }
 
     /// The port in this place of the order, which repeats after the last one.
@@ -75,6 +75,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
+
+    /// Two hundred sockets behind a NAT that counts, by ones and by twos, wherever it is: what is cast at all ports hits some of them. That
+    /// held for most seeds alone when the stride could come near two thirds.
+    #[test]
+    fn the_first_ports_of_the_order_leave_no_wide_gap() {
+        let all = Pool { lowest: 1024, highest: u16::MAX };
+        for seed in 0..200_u64 {
+            let order = Shuffled::new(all, seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let mut first: Vec<u16> = (0..1_400).map(|place| order.port(place)).collect();
+            first.sort_unstable();
+            for parity in [0, 1] {
+                let every_second: Vec<u16> = first.iter().copied().filter(|port| port % 2 == parity).collect();
+                let widest = |ports: &[u16]| ports.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+                assert!(widest(&first) < 100 && widest(&every_second) < 400, "seed {seed}");
+            }
+        }
+    }
 
     proptest! {
         #[test]

@@ -97,3 +97,28 @@ fn a_ticket_that_names_a_public_member_leads_to_a_supernode_that_nobody_reaches(
     talk(&mut town, leads, comes, 2 * SECOND);
     assert!(town.errors(comes).is_empty(), "{}", town.story(comes));
 }
+
+/// Both type at once, as soon as each is told its address, when little is known of either NAT. The ports of one that counts lie side by
+/// side, so that the even spread of what is tried finds them for certain; those that are drawn from a pool may be missed now and then.
+#[test]
+fn two_who_type_before_their_nats_are_measured_meet() {
+    let missed = |leader: &[Behaviour], seed: u64| {
+        let mut town = Town::new(seed);
+        let nats = [leader, &[Behaviour::port_restricted()][..]].map(|chain| town.nat(chain));
+        for nat in nats {
+            town.settle(nat, false);
+        }
+        town.run_until(SECOND * 17 / 20, |_| false);
+        let [leads, comes] = [0, 1].map(|index| town.public(index).expect("a STUN server answered"));
+        town.command(0, Command::AdmitAddress(comes));
+        town.command(1, Command::ConnectTo(leads));
+        !town.run_until(20 * SECOND, have_met)
+    };
+    let count = |leader: &[Behaviour]| (1..=60).filter(|seed| missed(leader, *seed)).count();
+    assert_eq!(count(&[Behaviour::symmetric_sequential()]), 0);
+    assert_eq!(count(&[Behaviour::symmetric_sequential_2()]), 0);
+    for leader in [Behaviour::symmetric_512(), Behaviour::symmetric()] {
+        let missed = count(std::slice::from_ref(&leader));
+        assert!(missed <= 2, "{leader:?}: {missed} of 60");
+    }
+}
