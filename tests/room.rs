@@ -24,3 +24,11 @@ mod door;
 #[cfg(test)]
 #[path = "room/real.rs"]
 mod real;
+
+#[cfg(test)]
+#[path = "room/quiet.rs"]
+mod quiet;
+
+#[cfg(test)]
+#[path = "room/cost.rs"]
+mod cost;

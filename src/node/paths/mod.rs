@@ -36,6 +36,7 @@ mod passing;
 mod punching;
 mod relaying;
 mod sockets;
+mod standing_by;
 
 #[cfg(test)]
 mod forged;

@@ -352,7 +352,10 @@ impl Node {
             self.add_member_vantage(now, remote);
         }
         match event {
-            mrt::Event::Moved { .. } => self.look_for_path(now, peer),
+            mrt::Event::Moved { .. } => {
+                self.passing.standing_by.look_again(now);
+                self.look_for_path(now, peer);
+            }
             mrt::Event::PathFailed { .. } if !route.is_relayed() => {
                 if let Some(pair) = self.punching.pairs.get_mut(&peer)
                     && matches!(pair.state, State::Proving(_))

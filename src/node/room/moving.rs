@@ -96,6 +96,7 @@ impl Room {
         self.detector.retain(|id| self.links.contains(id) || self.view.contains(id));
         self.outputs.push_back(RoomOutput::Publish);
         self.keep_warm(now);
+        self.look_at_ways(now);
         self.dirty.held = true;
     }
 
@@ -152,6 +153,14 @@ impl Room {
             || (ours && matches!(&self.standing, Standing::Promised(promised) if promised.next == view.epoch))
             || (ours && view.epoch == self.view.epoch)
             || (ours && self.promises.contains(&view.epoch) && !self.hears_supernode(now));
+        if !awaited
+            && ours
+            && from == view.epoch.supernode
+            && self.view.reigns.iter().any(|reign| reign.epoch == view.epoch)
+        {
+            // What we said to it before we lost it came late, and it took us back. We have moved on.
+            return self.say_hello_at_times(now, from);
+        }
         if !awaited || from != view.epoch.supernode {
             return self.alert("forged", format!("{from} sent a welcome that nobody asked for"));
         }

@@ -6,8 +6,9 @@ use super::message::{HandOver, RoomMessage};
 use super::output::RoomOutput;
 use super::parts::{Leading, Room, Standing, VIEW_COST};
 use super::plant::{Plant, planted};
-use super::rank::{Rank, Reach};
+use super::rank::{ALL_REACH_IT, Rank, Reach};
 use super::sequencer::{Follower, Sequencer};
+use super::steady::Steady;
 use super::view::{MAX_REIGNS, Reason, Reign};
 use super::voices::Voices;
 use crate::node::identity::NodeId;
@@ -63,7 +64,7 @@ impl Room {
             };
             self.sequencer.followers.insert(*id, follower);
         }
-        self.standing = Standing::Leading(Leading { next_beat: now + self.config.times.heartbeat });
+        self.standing = Standing::Leading(Leading { next_beat: now + self.times().heartbeat });
         self.detector.suspicion = None;
         self.announce(now, reason.into());
         self.view_changed(now);
@@ -88,20 +89,21 @@ impl Room {
         voices
     }
 
-    /// A member's rank, as we measure it.
+    /// A member's rank, as it begins.
     pub(super) fn rank_of(&self, now: Instant, record: &MemberRecord, tenure: u64) -> Rank {
         let id = record.id();
-        let lately = self.config.times.suspect * 2;
+        let lately = self.times().suspect * 2;
         let heard = id == self.id()
             || self
                 .sequencer
                 .followers
                 .get(&id)
                 .is_none_or(|follower| now.saturating_since(follower.patience) < lately);
-        let crashes = self.view.crashes.iter().find(|(version, _)| *version == record.facts.version);
+        let crashes = self.view.crashes.iter().find(|(build, _)| *build == record.facts.build);
         Rank {
             reach: if heard { Reach::Heard } else { Reach::Silent },
             crashes: Reverse(crashes.map_or(0, |(_, count)| *count)),
+            reached: ALL_REACH_IT,
             tenure: Reverse(tenure),
             capacity: 0,
             id: Reverse(id),
@@ -111,13 +113,26 @@ impl Room {
     /// Supernode: orders the members by rank; whether anything moved.
     pub(super) fn rerank(&mut self, now: Instant) -> bool {
         let own = self.id();
+        let before: Vec<Rank> = self.view.entries.iter().map(|entry| entry.rank.clone()).collect();
+        let hold = self.config.times.steady;
+        let mut ranks = Vec::with_capacity(before.len());
+        for entry in &self.view.entries {
+            let (id, told) = (entry.record.id(), entry.rank.reached);
+            let rank = self.rank_of(now, &entry.record, entry.rank.tenure.0);
+            let reached = if id == own { None } else { self.reached_by(id) };
+            let steady = self.sequencer.steady.entry(id);
+            let (reach, quarters) = steady.or_insert((Steady::new(entry.rank.reach), Steady::new(told)));
+            // Who falls silent is passed over at once, and has to speak for twice as long as anything else to be next again.
+            let reach = reach.observe(now, rank.reach, Some(Reach::Silent), hold * 2);
+            let reached = quarters.observe(now, reached.unwrap_or(told), None, hold);
+            ranks.push(Rank { reach, reached, ..rank });
+        }
         let mut entries = std::mem::take(&mut self.view.entries);
-        let before: Vec<(NodeId, Reach)> = entries.iter().map(|entry| (entry.record.id(), entry.rank.reach)).collect();
-        for entry in &mut entries {
-            entry.rank = self.rank_of(now, &entry.record, entry.rank.tenure.0);
+        for (entry, rank) in entries.iter_mut().zip(ranks) {
+            entry.rank = rank;
         }
         entries.sort_by(|a, b| (b.record.id() == own).cmp(&(a.record.id() == own)).then_with(|| b.rank.cmp(&a.rank)));
-        let moved = !before.iter().copied().eq(entries.iter().map(|entry| (entry.record.id(), entry.rank.reach)));
+        let moved = !before.iter().eq(entries.iter().map(|entry| &entry.rank));
         self.view.entries = entries;
         moved
     }
@@ -141,6 +156,7 @@ impl Room {
     /// Supernode, every heartbeat: who was silent for too long is lost.
     pub(super) fn drop_lost(&mut self, now: Instant) {
         let times = self.config.times;
+        self.forget_crashes(now);
         let lost: BTreeSet<NodeId> = self
             .sequencer
             .followers
@@ -164,6 +180,7 @@ impl Room {
         self.view.entries = kept;
         for entry in gone {
             self.sequencer.followers.remove(&entry.record.id());
+            self.sequencer.steady.remove(&entry.record.id());
             self.former.add(now, entry.record);
         }
         self.view_changed(now);

@@ -60,8 +60,8 @@ pub struct View {
     pub reigns: Vec<Reign>,
     /// The invitations that are open or were used, until they expire.
     pub invitations: Vec<InvitationState>,
-    /// How often supernodes of a version were lost.
-    pub crashes: Vec<(u16, u32)>,
+    /// How often supernodes of a build were lost lately.
+    pub crashes: Vec<(u32, u32)>,
     /// How many were ever admitted.
     pub admitted: u64,
     /// Members that were lost, not gone: they are looked for, and come back unasked.

@@ -1,10 +1,12 @@
 //! Stories of several rooms, and random walks.
 
 mod coming_in;
+mod detecting;
 mod hostile;
 mod losing;
 mod oracle;
 mod plants;
+mod ranking;
 mod screen;
 mod talking;
 mod walk;
