@@ -172,7 +172,8 @@ impl Room {
         self.detector.suspicion.get_or_insert_with(|| Suspicion::new(now));
     }
 
-    fn silence(&self, now: Instant, id: NodeId) -> Duration {
+    /// How long nothing was heard from there; for ever, if it said itself that it leads us no longer.
+    pub(super) fn silence(&self, now: Instant, id: NodeId) -> Duration {
         if id == self.view.epoch.supernode && self.detector.deserted == Some(self.view.epoch) {
             return Duration::MAX;
         }

@@ -124,11 +124,12 @@ impl Room {
         }
     }
 
-    /// Supernode, every heartbeat: looks for lost members. Those we are linked to are told where we belong: they may belong elsewhere.
+    /// Supernode, every heartbeat: looks for lost members. Those we are linked to are told where we belong: they may belong elsewhere. On
+    /// a link that is silent nobody may listen: a program that was started again knows nothing of it, and is found by a call.
     pub(super) fn seek_former(&mut self, now: Instant) {
         self.former.expire(now, self.config.times.former);
         for id in self.former.due(now) {
-            if self.links.contains(id) {
+            if self.links.contains(id) && self.silence(now, id) < self.config.times.member {
                 self.say_hello(id);
             } else if let Some(record) = self.former.record(id).cloned() {
                 self.dial_record(&record);

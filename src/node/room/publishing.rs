@@ -116,10 +116,10 @@ impl Room {
         let before: Vec<Rank> = self.view.entries.iter().map(|entry| entry.rank.clone()).collect();
         let hold = self.config.times.steady;
         let mut ranks = Vec::with_capacity(before.len());
-        for entry in &self.view.entries {
+        for (place, entry) in self.view.entries.iter().enumerate() {
             let (id, told) = (entry.record.id(), entry.rank.reached);
             let rank = self.rank_of(now, &entry.record, entry.rank.tenure.0);
-            let reached = if id == own { None } else { self.reached_by(id) };
+            let reached = if id == own { None } else { self.reached_by(id, place) };
             let steady = self.sequencer.steady.entry(id);
             let (reach, quarters) = steady.or_insert((Steady::new(entry.rank.reach), Steady::new(told)));
             // Who falls silent is passed over at once, and has to speak for twice as long as anything else to be next again.

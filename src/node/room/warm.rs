@@ -153,13 +153,15 @@ impl Room {
         let reached = Reached { direct: of(reaches.direct), relayed: of(reaches.relayed) };
         self.warm.reached.insert(from, reached);
         let view = &self.view;
-        self.warm.reached.retain(|id, _| view.contains(*id));
+        if self.warm.reached.len() > view.entries.len() {
+            self.warm.reached.retain(|id, _| view.contains(*id));
+        }
     }
 
-    /// Supernode: by how many of the others a member is reached, in quarters, every begun one counting as whole; whom another has to pass
-    /// on counts half. `None`: it is too far behind in line for them to have tried. Who reaches nobody has no say: nobody is better for it.
-    pub(super) fn reached_by(&self, id: NodeId) -> Option<u8> {
-        let place = self.view.position(id)?;
+    /// Supernode: by how many of the others the member at that place in the view is reached, in quarters, every begun one counting as
+    /// whole; whom another has to pass on counts half. `None`: it is too far behind in line for them to have tried. Who reaches nobody has
+    /// no say: nobody is better for it.
+    pub(super) fn reached_by(&self, id: NodeId, place: usize) -> Option<u8> {
         if self.warm.epoch != Some(self.view.epoch)
             || place > WARM_SUCCESSORS && self.view.entries.len() > WARM_SUCCESSORS + 2
         {

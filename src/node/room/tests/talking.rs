@@ -88,6 +88,6 @@ fn lines_that_nobody_keeps_any_more_are_reported_as_missed() {
         Event::Missed { from, to, count } => Some((*from, *to, *count)),
         _ => None,
     });
-    assert_eq!(missed, Some((1, 1100 - 1024, 1100 - 1024)));
+    assert_eq!(missed, Some((1, 1100 - 1024, 1100 - 1024)), "{}", world.picture());
     assert_eq!(world.lines(3).len(), 1024);
 }
