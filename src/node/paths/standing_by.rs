@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// How often the ways of our links are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Changes come in flocks.
+const GATHER: Duration = Duration::from_millis(100);
+
 /// Members are asked for a way again after this long, doubled each time up to half a minute. A change of the view, or a link that goes another
 /// way, begins anew.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -51,6 +54,7 @@ impl Search {
 impl StandingBy {
     /// Somebody may reach whom it did not reach.
     pub(super) fn look_again(&mut self, now: Instant) {
+        self.next = self.next.min(now + GATHER);
         for search in self.searches.values_mut() {
             search.pause = FIRST_PAUSE;
             search.next = search.next.min(now + FIRST_PAUSE);

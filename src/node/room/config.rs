@@ -92,7 +92,7 @@ impl Times {
         quit: Duration::from_secs(2),
         freeze: Duration::from_millis(400),
         late: Duration::from_millis(200),
-        steady: Duration::from_secs(5),
+        steady: Duration::from_secs(3),
         warm: Duration::from_secs(10),
         lonely: Duration::from_millis(1500),
         redial: Duration::from_secs(1),

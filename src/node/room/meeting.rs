@@ -127,7 +127,8 @@ impl Room {
 
     /// Another leads this room too, says `from`: we should speak to it. If we never heard of it, and are alone, `from` shows us the way.
     fn seek_leader(&mut self, now: Instant, from: NodeId, leader: NodeId) {
-        if self.links.contains(leader) {
+        // On a link that is silent nobody may listen.
+        if self.links.contains(leader) && self.silence(self.now, leader) < self.config.times.member {
             self.say_hello(leader);
         } else if let Some(record) = self.former.record(leader).or_else(|| self.view.record(leader)).cloned() {
             self.dial_record(&record);

@@ -44,6 +44,10 @@ impl Room {
         let raised = matches!(self.standing, Standing::Following)
             && from == self.view.epoch.supernode
             && view.epoch.counter.saturating_sub(self.view.epoch.counter) <= MAX_EPOCHS_SKIPPED;
+        if !promised && !handed && !raised && self.expects_welcome(from, view.room) {
+            // It took us back once already, not knowing how far we count, and numbers its reign anew for us. Its welcome follows.
+            return;
+        }
         if !promised && !handed && !raised {
             // A claimer that we reported to may open its view after we followed another, and a supernode that we lost may not know it.
             let past = self.view.reigns.iter().any(|reign| reign.epoch == view.epoch);

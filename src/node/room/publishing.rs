@@ -122,8 +122,8 @@ impl Room {
             let reached = if id == own { None } else { self.reached_by(id, place) };
             let steady = self.sequencer.steady.entry(id);
             let (reach, quarters) = steady.or_insert((Steady::new(entry.rank.reach), Steady::new(told)));
-            // Who falls silent is passed over at once, and has to speak for twice as long as anything else to be next again.
-            let reach = reach.observe(now, rank.reach, Some(Reach::Silent), hold * 2);
+            // Who falls silent is passed over at once, and has to speak for three times as long as anything else to be next again.
+            let reach = reach.observe(now, rank.reach, Some(Reach::Silent), hold * 3);
             let reached = quarters.observe(now, reached.unwrap_or(told), None, hold);
             ranks.push(Rank { reach, reached, ..rank });
         }

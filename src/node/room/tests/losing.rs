@@ -201,6 +201,19 @@ fn a_lone_survivor_meets_the_others_again_and_what_it_said_alone_is_said_again()
     check(&world).unwrap();
 }
 
+/// Whoever was lost and finds one of the others is passed on to the rest: they may not reach it themselves.
+#[test]
+fn members_pass_on_for_those_who_were_lost_and_not_for_strangers() {
+    let mut world = World::room_of_some(45, 4, 3);
+    world.isolate(2);
+    world.run(10_000);
+    let [supernode, member, lost, stranger] = [0, 1, 2, 3].map(|who: usize| world.peers[who].id);
+    let relay = &world.peers[1].room;
+    assert!(relay.passes_on(world.now, lost, supernode) && relay.passes_on(world.now, supernode, lost));
+    assert!(!relay.passes_on(world.now, stranger, supernode) && !relay.passes_on(world.now, supernode, stranger));
+    assert!(!relay.passes_on(world.now, supernode, supernode) && relay.passes_on(world.now, supernode, member));
+}
+
 /// Nobody reaches anybody but the supernode, whose program is killed and started again. It knows which room it was in, and they look for it.
 #[test]
 fn whoever_was_killed_and_is_started_again_is_called_back_by_those_it_left_behind() {

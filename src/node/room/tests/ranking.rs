@@ -1,5 +1,6 @@
 //! Who comes next: whom the others reach without the supernode, and whose program does not crash.
 
+use super::super::message::Reaches;
 use super::super::warm::Way;
 use super::{World, check};
 use crate::node::api::Event;
@@ -54,7 +55,7 @@ fn a_way_that_flickers_moves_nobody() {
     let before = numbers(&world);
     for _ in 0..20 {
         set(&mut world, None);
-        world.run(3000);
+        world.run(2000);
         set(&mut world, Some(Way::Direct));
         world.run(1000);
     }
@@ -63,7 +64,7 @@ fn a_way_that_flickers_moves_nobody() {
     world.run(8000);
     assert_eq!(line(&world, 3), [2, 3, 1]);
     set(&mut world, Some(Way::Direct));
-    world.run(3000);
+    world.run(2500);
     assert_eq!(line(&world, 3), [2, 3, 1], "not yet");
     world.run(5000);
     assert_eq!(line(&world, 3), [1, 2, 3]);
@@ -176,4 +177,22 @@ fn a_build_that_is_lost_again_and_again_is_told_of() {
     }
     let told = |event: &&Event| matches!(event, Event::Alert { code: "version", .. });
     assert_eq!(world.peers[3].events.iter().filter(told).count(), 1);
+}
+
+/// What counts is what others say of one, in the words of the present view.
+#[test]
+fn nobody_ranks_itself_and_old_words_count_for_nothing() {
+    let mut world = World::room_of(8009, 5);
+    world.run(15_000);
+    let view = world.peers[0].room.view();
+    let (epoch, number, own, second) = (view.epoch, view.number, 1 << 3, 1 << 1);
+    for _ in 0..10 {
+        for (number, direct) in [(number - 1, second), (number + 1, second), (number, own), (number, u64::MAX << 4)] {
+            let reaches = Reaches { epoch, number, direct, relayed: 0 };
+            world.inject(4, 0, super::super::RoomMessage::Reaches(reaches));
+        }
+        world.run(1000);
+    }
+    assert_eq!((line(&world, 0), world.peers[0].room.view().number), (vec![1, 2, 3, 4], number));
+    assert_eq!(world.alerts(0), 0);
 }
