@@ -107,8 +107,7 @@ impl Room {
         }
         if now >= self.warm.next_try {
             self.warm.next_try = now + self.config.times.warm;
-            let supernode = self.view.epoch.supernode;
-            let tried = self.view.ids().filter(|id| *id != supernode && self.links.contains(*id));
+            let tried = self.view.successors().take(TOLD).filter(|id| self.links.contains(*id));
             for id in tried.collect::<Vec<_>>() {
                 self.outputs.push_back(RoomOutput::Probe { id });
             }
