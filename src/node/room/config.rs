@@ -25,7 +25,7 @@ impl Default for RoomConfig {
 pub struct Times {
     /// Between two heartbeats.
     pub heartbeat: Duration,
-    /// A supernode that was silent for this long is pinged, and others are asked whether they hear it: three heartbeats.
+    /// A supernode that was silent for this long is pinged, and others are asked whether they hear it: some heartbeats.
     pub ask: Duration,
     /// After this long it may be taken for lost. More than a second, a heartbeat and a little: a supernode that gets no processor for a
     /// second is not deposed.
@@ -77,12 +77,12 @@ pub struct Times {
 impl Times {
     /// The times that the programs use in a small room.
     pub const DEFAULT: Self = Self {
-        heartbeat: Duration::from_millis(200),
-        ask: Duration::from_millis(600),
-        suspect: Duration::from_millis(1250),
+        heartbeat: Duration::from_millis(150),
+        ask: Duration::from_millis(550),
+        suspect: Duration::from_millis(1200),
         confirm: Duration::from_millis(400),
         burst: Duration::from_millis(100),
-        fresh: Duration::from_millis(950),
+        fresh: Duration::from_millis(900),
         collect: Duration::from_millis(500),
         promise: Duration::from_millis(1500),
         alone: Duration::from_millis(2500),
@@ -108,17 +108,17 @@ impl Times {
     /// thousand.
     #[must_use]
     pub fn for_size(self, members: usize) -> Self {
-        // How many times rarer a heartbeat is, and how many times longer, in tenths, a silence.
-        let (rarer, longer) = match members {
+        // How many times rarer a heartbeat is, in thirds, and how many times longer silences are, in tenths.
+        let (rarer, doubt, longer) = match members {
             0..=16 => return self,
-            17..=100 => (25, 14),
-            _ => (50, 20),
+            17..=100 => (10, 20, 14),
+            _ => (20, 30, 20),
         };
         let Self { heartbeat, burst, ask, suspect, fresh, .. } = self;
         Self {
-            heartbeat: heartbeat * rarer / 10,
-            burst: burst * rarer / 10,
-            ask: ask * longer / 10,
+            heartbeat: heartbeat * rarer / 3,
+            burst: burst * rarer / 3,
+            ask: ask * doubt / 10,
             suspect: suspect * longer / 10,
             fresh: fresh * longer / 10,
             ..self
@@ -136,11 +136,11 @@ mod tests {
             let times = Times::DEFAULT.for_size(members);
             [times.heartbeat, times.ask, times.fresh, times.suspect].map(|time| time.as_millis())
         };
-        assert_eq!(ms(1), [200, 600, 950, 1250]);
+        assert_eq!(ms(1), [150, 550, 900, 1200]);
         assert_eq!(ms(16), ms(1));
-        assert_eq!(ms(17), [500, 840, 1330, 1750]);
+        assert_eq!(ms(17), [500, 1100, 1260, 1680]);
         assert_eq!(ms(100), ms(17));
-        assert_eq!(ms(101), [1000, 1200, 1900, 2500]);
+        assert_eq!(ms(101), [1000, 1650, 1800, 2400]);
         assert_eq!(ms(4096), ms(101));
     }
 

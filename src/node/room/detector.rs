@@ -134,10 +134,9 @@ impl Room {
         if from != self.view.epoch.supernode || self.detector.deserted == Some(self.view.epoch) {
             return;
         }
-        if self.silence(now, from) < self.times().ask {
-            if self.detector.suspicion.take().is_some() && before >= self.times().suspect {
-                self.detector.health.on_lapse(now);
-            }
+        let is_heard = self.silence(now, from) < self.times().ask;
+        if is_heard && self.detector.suspicion.take().is_some() && before >= self.times().suspect {
+            self.detector.health.on_lapse(now);
         }
     }
 
@@ -204,7 +203,7 @@ impl Room {
         }
         let Some(suspicion) = &mut self.detector.suspicion else { return };
         if now < suspicion.next {
-            return;
+            return self.judge(now);
         }
         suspicion.next = now + times.burst;
         let ask_itself = now >= suspicion.next_ask;
@@ -329,10 +328,11 @@ impl Room {
         if !matches!(self.standing, Standing::Following) {
             return None;
         }
-        if let Some(suspicion) = &self.detector.suspicion {
-            return Some(suspicion.next);
-        }
         let heard = self.detector.last_heard(self.view.epoch.supernode).unwrap_or(self.now);
+        if let Some(suspicion) = &self.detector.suspicion {
+            let enough = Some(heard + self.patience(self.now)).filter(|enough| *enough > self.now);
+            return Some(enough.map_or(suspicion.next, |enough| enough.min(suspicion.next)));
+        }
         Some((heard + self.times().ask).max(self.now))
     }
 }

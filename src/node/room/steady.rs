@@ -47,9 +47,12 @@ mod tests {
         .collect()
     }
 
+    /// What shows at first, what is urgent, what is measured and what is to show then.
+    type Row = (u8, Option<u8>, &'static [u8], &'static [u8]);
+
     #[test]
     fn what_is_measured_shows_once_it_stays_and_what_is_urgent_at_once() {
-        let table: [(u8, Option<u8>, &[u8], &[u8]); 6] = [
+        let table: [Row; 6] = [
             // It stays.
             (4, None, &[4, 2, 2, 2, 2, 2, 2, 2], &[4, 4, 4, 4, 4, 4, 2, 2]),
             // A flicker begins anew each time.
