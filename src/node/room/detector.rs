@@ -18,7 +18,7 @@ const DISBELIEF: Duration = Duration::from_secs(10);
 /// When whom was heard, and what we suspect.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Detector {
-    heard: BTreeMap<NodeId, Instant>,
+    pub(super) heard: BTreeMap<NodeId, Instant>,
     /// Exists while the supernode is suspected.
     pub(super) suspicion: Option<Suspicion>,
     /// The epoch whose supernode says itself that it leads it no longer: it may be heard, but not as that.
@@ -28,7 +28,7 @@ pub(super) struct Detector {
 /// The supernode may be lost.
 #[derive(Clone, Debug)]
 pub(super) struct Suspicion {
-    since: Instant,
+    pub(super) since: Instant,
     /// When to ping and look again.
     next: Instant,
     /// When to ask the witnesses again.

@@ -22,15 +22,16 @@ const FRESH: Duration = Duration::from_secs(300);
 /// Who was lost.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Former {
-    members: BTreeMap<NodeId, Lost>,
+    pub(super) members: BTreeMap<NodeId, Lost>,
 }
 
+/// One of them.
 #[derive(Clone, Debug)]
-struct Lost {
+pub(super) struct Lost {
     record: MemberRecord,
-    since: Instant,
+    pub(super) since: Instant,
     /// When to try next, and the pause after that.
-    next: Instant,
+    pub(super) next: Instant,
     pause: Duration,
 }
 

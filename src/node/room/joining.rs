@@ -29,7 +29,7 @@ const NO_RETURN: Duration = Duration::from_secs(2);
 pub(super) struct Joining {
     errand: Errand,
     /// Calls on their way, and to whom if that is known.
-    dials: BTreeMap<DialNumber, Option<NodeId>>,
+    pub(super) dials: BTreeMap<DialNumber, Option<NodeId>>,
     /// Whose door we stand at.
     pub(super) host: Option<NodeId>,
     voucher: Option<Voucher>,

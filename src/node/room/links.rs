@@ -16,12 +16,12 @@ pub(super) const WARM_SUCCESSORS: usize = 3;
 pub(super) struct Links {
     peers: BTreeMap<NodeId, LinkedPeer>,
     /// Dials on their way to members.
-    dials: BTreeMap<DialNumber, NodeId>,
+    pub(super) dials: BTreeMap<DialNumber, NodeId>,
     /// Members that are not to be dialled before then.
-    not_before: BTreeMap<NodeId, Instant>,
+    pub(super) not_before: BTreeMap<NodeId, Instant>,
     /// Who was linked from this very machine.
     here: BTreeSet<NodeId>,
-    last_dial: u64,
+    pub(super) last_dial: u64,
 }
 
 impl Links {

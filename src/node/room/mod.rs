@@ -39,6 +39,7 @@ mod author;
 mod bucket;
 mod delivery;
 mod detector;
+mod dice;
 mod door;
 mod former;
 mod handover;

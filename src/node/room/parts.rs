@@ -5,6 +5,7 @@ use super::bucket::Bucket;
 use super::config::RoomConfig;
 use super::delivery::Delivery;
 use super::detector::Detector;
+use super::dice::Dice;
 use super::door::Door;
 use super::epoch::{Epoch, Head, RoomId};
 use super::former::Former;
@@ -26,8 +27,6 @@ use crate::node::identity::{Identity, NodeId};
 use crate::node::record::MemberRecord;
 use crate::time::{Duration, Instant};
 use core::cmp::Reverse;
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -35,7 +34,7 @@ use std::sync::Arc;
 pub(super) const MAX_ELECTIONS: usize = 32;
 
 /// Alerts that may come at once.
-const MAX_ALERTS: u32 = 16;
+pub(super) const MAX_ALERTS: u32 = 16;
 
 /// One more every so often.
 const ALERT_EVERY: Duration = Duration::from_secs(5);
@@ -52,13 +51,13 @@ pub(super) const VIEW_COST: u32 = 128;
 /// Askers that are remembered, at most.
 const MAX_ASKERS: usize = 8192;
 
-/// One node's part in a room.
-#[derive(Debug)]
+/// One node's part in a room. A value: a copy goes on as the room itself would.
+#[derive(Clone, Debug)]
 pub struct Room {
     pub(super) identity: Arc<Identity>,
     pub(super) record: MemberRecord,
     pub(super) config: RoomConfig,
-    pub(super) rng: StdRng,
+    pub(super) dice: Dice,
     /// Who is in the room, as the supernode says (or we do).
     pub(super) view: View,
     /// What we are in it.
@@ -92,11 +91,11 @@ pub struct Room {
     /// When we last answered another leader of this room.
     pub(super) said_hello: Option<Instant>,
     pub(super) dirty: Dirty,
-    alerts: Bucket,
+    pub(super) alerts: Bucket,
     /// Invitations that two used, as the user was told.
     pub(super) disputed: BTreeSet<[u8; 16]>,
     /// What each member may still make us do.
-    favours: BTreeMap<NodeId, Bucket>,
+    pub(super) favours: BTreeMap<NodeId, Bucket>,
     /// The time of the last call.
     pub(super) now: Instant,
     pub(super) outputs: VecDeque<RoomOutput>,
@@ -146,10 +145,10 @@ impl Room {
         now: Instant,
         seed: [u8; 32],
     ) -> Self {
-        let mut rng = StdRng::from_seed(seed);
+        let mut dice = Dice::new(seed);
         let mut room = [0; 16];
-        rng.fill_bytes(&mut room);
-        let start = rng.next_u64();
+        dice.fill(&mut room);
+        let start = dice.number();
         let id = identity.id();
         let epoch = Epoch { counter: 1, supernode: id };
         let rank = Rank { reach: Reach::Heard, crashes: Reverse(0), tenure: Reverse(1), capacity: 0, id: Reverse(id) };
@@ -170,7 +169,7 @@ impl Room {
             identity,
             record,
             config,
-            rng,
+            dice,
             view,
             standing: Standing::Leading(Leading { next_beat: now }),
             links: Links::default(),

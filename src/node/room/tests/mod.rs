@@ -3,6 +3,7 @@
 mod coming_in;
 mod hostile;
 mod losing;
+mod model;
 mod oracle;
 mod plants;
 mod screen;
