@@ -27,6 +27,9 @@ impl Room {
     ) {
         let (own, old) = (self.id(), self.view.epoch.supernode);
         let base = self.published.begin(&self.view, reason);
+        if reason == Reason::Lost {
+            self.note_crash();
+        }
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.view.entries)
             .into_iter()
             .partition(|entry| entry.record.id() == own || members.contains(&entry.record.id()));

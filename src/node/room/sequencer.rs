@@ -166,7 +166,8 @@ impl Room {
                 self.tell_whole(from);
             }
             self.send_lines(from, seq.saturating_add(1), head);
-            self.dirty.beat = true;
+            // To it alone: after a change of supernode everybody says what it holds, and not everybody has to hear of each.
+            self.send(from, RoomMessage::Beat(self.beat()));
         }
         self.update_marks(now);
     }
@@ -188,6 +189,9 @@ impl Room {
     /// Works out what may be shown and what is safe.
     pub(super) fn update_marks(&mut self, now: Instant) {
         let head = self.log.head().seq;
+        if self.sequencer.shown >= head && self.sequencer.stable >= head {
+            return;
+        }
         let (shown, stable) = match self.view.entries.len() {
             0 | 1 => (head, if self.is_provisional() { self.sequencer.stable } else { head }),
             members => {
@@ -227,17 +231,22 @@ impl Room {
         due.map(|since| since + times.pass_over).filter(|due| *due > self.now).min()
     }
 
+    /// How far we are.
+    fn beat(&self) -> Beat {
+        Beat {
+            epoch: self.view.epoch,
+            number: self.published.number(&self.view),
+            head: self.log.head(),
+            shown: self.sequencer.shown,
+            stable: self.sequencer.stable,
+            round: self.sequencer.round,
+        }
+    }
+
     /// Tells everyone how far we are.
     pub(super) fn flush_beat(&mut self) {
         if std::mem::take(&mut self.dirty.beat) && matches!(self.standing, Standing::Leading(_)) {
-            let beat = Beat {
-                epoch: self.view.epoch,
-                number: self.published.number(&self.view),
-                head: self.log.head(),
-                shown: self.sequencer.shown,
-                stable: self.sequencer.stable,
-                round: self.sequencer.round,
-            };
+            let beat = self.beat();
             for member in self.view.successors().collect::<Vec<_>>() {
                 self.send(member, RoomMessage::Beat(beat));
             }

@@ -270,7 +270,6 @@ impl Room {
         }
         let (next, reporters) = (claiming.next, claiming.reports.keys().copied().collect::<BTreeSet<_>>());
         self.published.expect(std::mem::take(&mut claiming.same_view));
-        self.note_crash();
         self.lead(now, next, Reason::Lost, &reporters, None);
     }
 
@@ -287,7 +286,7 @@ impl Room {
     }
 
     /// The version of the lost supernode gets a mark.
-    fn note_crash(&mut self) {
+    pub(super) fn note_crash(&mut self) {
         let Some(version) = self.view.record(self.view.epoch.supernode).map(|record| record.facts.version) else {
             return;
         };

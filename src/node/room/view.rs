@@ -29,7 +29,7 @@ pub const MAX_INVITATIONS: usize = 256;
 pub struct Entry {
     /// What it says of itself.
     pub record: MemberRecord,
-    /// Its rank, every term of it.
+    /// Its rank, every term of it, its id among them: members are looked up by that.
     pub rank: Rank,
     /// From where the supernode hears it: what of the record's addresses is proven. `None`: through somebody else, or it is the supernode.
     pub seen: Option<IpAddr>,
@@ -131,7 +131,7 @@ pub enum ViewError {
 impl View {
     /// A place in the line: 0 leads.
     pub fn position(&self, id: NodeId) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.record.id() == id)
+        self.entries.iter().position(|entry| entry.rank.id.0 == id)
     }
 
     /// Whether `id` is in it.
@@ -141,12 +141,12 @@ impl View {
 
     /// What `id` says of itself.
     pub fn record(&self, id: NodeId) -> Option<&MemberRecord> {
-        self.entries.iter().map(|entry| &entry.record).find(|record| record.id() == id)
+        self.position(id).and_then(|place| self.entries.get(place)).map(|entry| &entry.record)
     }
 
     /// Everybody, the supernode first.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.entries.iter().map(|entry| entry.record.id())
+        self.entries.iter().map(|entry| entry.rank.id.0)
     }
 
     /// Everybody but the supernode, in order of succession.

@@ -76,7 +76,7 @@ pub(crate) struct Peer {
     believes: BTreeMap<usize, u64>,
     due: Option<Instant>,
     /// When all that it sends has left.
-    idle: Instant,
+    pub(super) idle: Instant,
 }
 
 struct Link {
@@ -238,6 +238,12 @@ impl World {
         let (after, why) =
             if refused { (DELAY * 4, LinkDown::Refused) } else { (self.give_up_after(), LinkDown::Lost) };
         self.unlink(who, after, why);
+    }
+
+    /// The same, and no system says that nobody listens there any more.
+    pub(crate) fn vanish(&mut self, who: usize) {
+        self.peers[who].alive = false;
+        self.unlink(who, Duration::from_secs(30), LinkDown::Lost);
     }
 
     /// The links of a node that is gone end at the others a while later.
