@@ -119,7 +119,12 @@ impl Room {
 
     /// Tells `id` where we belong.
     pub(super) fn say_hello(&mut self, id: NodeId) {
-        let hello = Hello { room: self.view.room, epoch: self.view.epoch, live: self.live() };
+        let mut live = self.live();
+        if live.contains(&id) {
+            // Whoever follows us weighs us against nobody, and a thousand members' names to each of a thousand are 32 MB.
+            live.retain(|other| *other == self.id());
+        }
+        let hello = Hello { room: self.view.room, epoch: self.view.epoch, live };
         self.send(id, RoomMessage::Hello(hello));
     }
 

@@ -125,7 +125,8 @@ impl Room {
                 ahead.take_while(|record| record.id() != self.id()).take(WARM_SUCCESSORS + 1).cloned().collect()
             }
             Standing::Claiming(claiming) => {
-                claiming.expected.iter().filter_map(|id| self.view.record(*id)).cloned().collect()
+                let expected = |record: &&MemberRecord| claiming.expected.contains(&record.id());
+                self.view.entries.iter().map(|entry| &entry.record).filter(expected).cloned().collect()
             }
             Standing::Leading(_) | Standing::Leaving(_) | Standing::Gone => Vec::new(),
         };

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Reading order: [`epoch`], [`line`](mod@line), [`view`], [`rank`], [`message`] (the words); `log`, `voices` (the order);
-//! `author`, `sequencer`, `delivery`, `rescue` (a line's way); `door`, `admission`, `joining` (coming in); `publishing`, `moving`, `meeting` (changing views);
+//! `author`, `sequencer`, `delivery`, `rescue` (a line's way); `door`, `admission`, `joining` (coming in); `publishing`, `patch`, `telling`, `moving`, `meeting` (changing views);
 //! `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other again); `parts` (the list of them).
 //!
 //! What is promised: every member shows the same lines in the same order, once; an author's lines in the order they were said; nothing
@@ -23,14 +23,14 @@
 //!
 //! The larger half is judged by what its supernode says of it.
 //!
-//! Left out so far: a view is not proven by its members' signatures, so that a *member* can claim that others follow it; views are sent
-//! whole, not as differences; members that reach each other only through a third are not relayed.
+//! Left out so far: a view is not proven by its members' signatures, so that a *member* can claim that others follow it; members that reach each other only through a third are not relayed.
 
 pub mod config;
 pub mod epoch;
 pub mod line;
 pub mod message;
 pub mod output;
+pub mod patch;
 pub mod rank;
 pub mod view;
 
@@ -54,6 +54,7 @@ mod publishing;
 mod rescue;
 mod sequencer;
 mod takeover;
+mod telling;
 mod voices;
 
 #[cfg(test)]

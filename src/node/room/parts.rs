@@ -20,6 +20,7 @@ use super::rank::{Rank, Reach};
 use super::rescue::Rescue;
 use super::sequencer::Sequencer;
 use super::takeover::{Claiming, Promised};
+use super::telling::Published;
 use super::view::{Entry, Reason, Reign, View};
 use crate::mrt::SecretId;
 use crate::node::api::{Election, ErrorCode, Event, RankExplained, Succession};
@@ -79,6 +80,10 @@ pub struct Room {
     pub(super) handed: Option<HandOverFacts>,
     /// Who holds what; means something while we lead.
     pub(super) sequencer: Sequencer,
+    /// What the members were told of the view; means something while we lead.
+    pub(super) published: Published,
+    /// Of which epoch we last asked for a whole view, since a patch did not fit, and when.
+    pub(super) asked_whole: Option<(Epoch, Instant)>,
     /// What was shown.
     pub(super) delivery: Delivery,
     pub(super) history: VecDeque<Election>,
@@ -182,6 +187,8 @@ impl Room {
             rescue: Rescue::default(),
             handed: None,
             sequencer: Sequencer::default(),
+            published: Published::default(),
+            asked_whole: None,
             delivery: Delivery::default(),
             history: VecDeque::new(),
             promises: VecDeque::new(),
@@ -218,6 +225,7 @@ impl Room {
         }
         if !again && let Some(follower) = self.sequencer.followers.get_mut(&id) {
             follower.sent = None;
+            follower.has = follower.has.over_another_link();
         }
         self.on_joining_link(now, &peer);
         if self.knows(id) {
@@ -246,6 +254,7 @@ impl Room {
         self.on_leaving_link_down(now, id);
         if let Some(follower) = self.sequencer.followers.get_mut(&id) {
             follower.sent = None;
+            follower.has = follower.has.over_another_link();
             follower.behind = follower.behind.or(Some(now));
         }
         if matches!(self.standing, Standing::Following) && id == self.view.epoch.supernode {
@@ -279,6 +288,7 @@ impl Room {
             // Of strangers nothing else is listened to; those who were members may not know that they are not.
             _ if !self.knows(from) => self.call_stranger(from),
             RoomMessage::View(view) => self.on_view(now, from, *view),
+            RoomMessage::Patch(patch) => self.on_patch(now, from, &patch),
             RoomMessage::Lines(lines) => self.on_lines(now, from, lines),
             RoomMessage::Beat(beat) => self.on_beat(now, from, beat),
             RoomMessage::HandOver(hand_over) => self.on_hand_over(now, from, hand_over),
@@ -287,6 +297,7 @@ impl Room {
             RoomMessage::Held(held) => self.on_held(now, from, held),
             RoomMessage::Rescue(lines) => self.on_rescue(now, from, lines),
             RoomMessage::Elsewhere(hello) => self.on_elsewhere(now, from, &hello),
+            RoomMessage::Whole(epoch) => self.on_whole(from, epoch),
             RoomMessage::Record(record) => self.on_record(now, from, *record),
             RoomMessage::Invite(state) => self.on_invite(now, from, state),
             RoomMessage::Moved(next) => self.on_moved(now, from, next),
@@ -329,6 +340,9 @@ impl Room {
             self.drop_lost(now);
             self.seek_former(now);
         }
+        if self.published.due().is_some_and(|due| now >= due) {
+            self.flush_view(now);
+        }
         self.update_marks(now);
     }
 
@@ -352,10 +366,12 @@ impl Room {
             _ => None,
         };
         let pass_over = beat.and_then(|_| self.next_pass_over());
+        let telling = beat.and_then(|_| self.published.due());
         let joining = self.joining.as_ref().map(Joining::next);
         let due = [
             beat,
             pass_over,
+            telling,
             joining,
             self.next_detection(),
             self.next_takeover(),
