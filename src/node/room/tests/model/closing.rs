@@ -78,7 +78,8 @@ impl System {
 
     /// One supernode, everybody in its view; all that anybody who is still here said or shows is shown by everybody.
     fn has_ended_well(&self, whole: &Whole) -> Result<(), &'static str> {
-        let cells: Vec<_> = whole.nodes.iter().enumerate().filter_map(|(who, node)| Some((who, node.cell()?))).collect();
+        let cells: Vec<_> =
+            whole.nodes.iter().enumerate().filter_map(|(who, node)| Some((who, node.cell()?))).collect();
         let Some((_, first)) = cells.first() else { return Ok(()) };
         let epoch = first.room.view.epoch;
         if cells.iter().any(|(_, cell)| cell.room.view.epoch != epoch) {
@@ -86,7 +87,8 @@ impl System {
         }
         for (_, cell) in &cells {
             let leads = cell.room.id() == epoch.supernode;
-            let right = if leads { cell.room.is_supernode() } else { matches!(cell.room.standing, Standing::Following) };
+            let right =
+                if leads { cell.room.is_supernode() } else { matches!(cell.room.standing, Standing::Following) };
             if !right || cell.room.quitting.is_some() {
                 return Err("somebody is neither member nor supernode");
             }
@@ -102,7 +104,8 @@ impl System {
             said.for_each(|(line, _)| due |= whole.spent.said & 1 << line);
             due |= whole.safe & cell.diary.held;
         }
-        let shows = |cell: &super::cell::Cell| cell.diary.screen.iter().fold(0, |shown, (line, ..)| shown | 1_u8 << line);
+        let shows =
+            |cell: &super::cell::Cell| cell.diary.screen.iter().fold(0, |shown, (line, ..)| shown | 1_u8 << line);
         if cells.iter().any(|(_, cell)| due & !shows(cell) != 0) {
             return Err("a line is missing on a screen");
         }

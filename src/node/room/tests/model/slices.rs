@@ -179,11 +179,9 @@ fn named(name: &str) -> Option<Bounds> {
         "crash4" => Bounds { crashes: 1, lines: vec![3], ..quiet("crash4", 4) },
         "crashes4" => Bounds { crashes: 2, lines: vec![1, 3], ..quiet("crashes4", 4) },
         "split4" => Bounds { cuts: halves(4), lines: vec![3], ..quiet("split4", 4) },
-        "shapes3" => Bounds {
-            cuts: vec![between(0, 1), between(0, 2), between(1, 2)],
-            lines: vec![2],
-            ..quiet("shapes3", 3)
-        },
+        "shapes3" => {
+            Bounds { cuts: vec![between(0, 1), between(0, 2), between(1, 2)], lines: vec![2], ..quiet("shapes3", 3) }
+        }
         "full" => Bounds { crashes: 2, cuts: halves(4), lines: vec![1, 3], ..quiet("full", 4) },
         _ => return None,
     };

@@ -18,9 +18,9 @@ use crate::node::identity::{Identity, NodeId};
 use crate::node::record::MemberRecord;
 use crate::node::room::plant::Plant;
 use crate::time::{Duration, Instant};
+use core::fmt;
 #[expect(clippy::disallowed_types, reason = "only looked up, never walked through")]
 use std::collections::HashMap;
-use core::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -233,15 +233,8 @@ impl System {
             Node::Running(steps.begin(room, now, Diary::default()))
         };
         let nodes: Vec<Node> = identities.iter().enumerate().map(node).collect();
-        let start = Whole {
-            nodes,
-            letters: Vec::new(),
-            up: 0,
-            cut: 0,
-            spent: Spent::default(),
-            safe: 0,
-            dishonest: false,
-        };
+        let start =
+            Whole { nodes, letters: Vec::new(), up: 0, cut: 0, spent: Spent::default(), safe: 0, dishonest: false };
         let mut system = Self { bounds, steps, peers, start, closed: Mutex::default(), complaints: Mutex::default() };
         system.assemble();
         Arc::new(system)
@@ -430,7 +423,8 @@ impl System {
             let Output::Send(id, letter) = output else { continue };
             let to = self.index_of(*id);
             let free = !whole.letters.iter().any(|(from, other, _)| {
-                (usize::from(*from), usize::from(*other)) == (at, to) || (usize::from(*from), usize::from(*other)) == (to, at)
+                (usize::from(*from), usize::from(*other)) == (at, to)
+                    || (usize::from(*from), usize::from(*other)) == (to, at)
             });
             let open = whole.up & way(at, to) != 0 && whole.cut & between(at, to) == 0 && free;
             let Some(hearer) = whole.nodes[to].cell().filter(|_| open) else {
@@ -460,7 +454,10 @@ impl System {
         let stays = |who: usize| whole.nodes[who].cell().is_some_and(|cell| cell.room.quitting.is_none());
         for (line, author) in bounds.lines.iter().enumerate() {
             // The second line of an author comes after its first.
-            let first = !bounds.lines[..line].iter().enumerate().any(|(earlier, other)| other == author && spent.said >> earlier & 1 == 0);
+            let first = !bounds.lines[..line]
+                .iter()
+                .enumerate()
+                .any(|(earlier, other)| other == author && spent.said >> earlier & 1 == 0);
             if spent.said >> line & 1 == 0 && first && stays(*author) {
                 actions.push(Action::Say(line as u8));
             }
@@ -498,7 +495,8 @@ impl System {
 
     pub(super) fn is_to_be_told(&self, whole: &Whole) -> bool {
         let told = |(who, node): (usize, &Node)| {
-            matches!(node, Node::Crashed(_, true)) && (0..self.bounds.nodes).any(|other| whole.up & way(who, other) != 0)
+            matches!(node, Node::Crashed(_, true))
+                && (0..self.bounds.nodes).any(|other| whole.up & way(who, other) != 0)
         };
         whole.nodes.iter().enumerate().any(told)
     }
@@ -584,9 +582,8 @@ impl System {
 
     pub(super) fn one_order(&self, whole: &Whole) -> bool {
         let shown = || whole.nodes.iter().flat_map(|node| &node.diary().screen);
-        shown().all(|(line, epoch, seq)| {
-            shown().all(|(other, its, place)| (its, place) != (epoch, seq) || other == line)
-        })
+        shown()
+            .all(|(line, epoch, seq)| shown().all(|(other, its, place)| (its, place) != (epoch, seq) || other == line))
     }
 
     pub(super) fn is_unbroken(&self, whole: &Whole, but: &[Broken]) -> bool {
