@@ -24,3 +24,7 @@ mod door;
 #[cfg(test)]
 #[path = "room/real.rs"]
 mod real;
+
+#[cfg(test)]
+#[path = "room/size.rs"]
+mod size;

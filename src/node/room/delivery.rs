@@ -180,7 +180,7 @@ impl Room {
         if from != self.view.epoch.supernode {
             return self.alert("forged", format!("{from} sent a heartbeat in the supernode's place"));
         }
-        if beat.number > self.view.number {
+        if beat.number > self.view.number && !self.awaits_whole(now, beat.epoch) {
             // The view came while we took nothing from it.
             self.ask_again(now);
         }

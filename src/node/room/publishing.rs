@@ -60,7 +60,14 @@ impl Room {
                 Reason::Lost => Follower { answered: Some(now), has: self.published.has(*id), ..Follower::new(now) },
                 Reason::Merged => {
                     let as_before = before.followers.get(id).copied().unwrap_or(Follower::new(now));
-                    Follower { held: 0, sent: None, behind: None, owes: 0, ..as_before }
+                    Follower {
+                        held: 0,
+                        sent: None,
+                        behind: None,
+                        owes: 0,
+                        has: as_before.has.in_another_epoch(),
+                        ..as_before
+                    }
                 }
                 // The supernode before told everybody the same, and nobody is told that nothing fits.
                 _ => Follower { has: Has::View(base), ..Follower::new(now) },

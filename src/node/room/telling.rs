@@ -33,6 +33,14 @@ impl Has {
             Self::Unsaid | Self::View(_) => Self::Unsaid,
         }
     }
+
+    /// Whoever has to say first what it has says it of the epoch before: it is told all of this one.
+    pub(super) const fn in_another_epoch(self) -> Self {
+        match self {
+            Self::Unsaid | Self::Nothing => Self::Nothing,
+            Self::View(name) => Self::View(name),
+        }
+    }
 }
 
 /// What the members were told.
@@ -219,10 +227,15 @@ impl Room {
 
     /// Asks for all of a view; now and then.
     fn ask_whole(&mut self, now: Instant, from: NodeId, epoch: Epoch) {
-        let lately = |(asked, at)| asked == epoch && now.saturating_since(at) < self.config.times.heartbeat;
-        if !self.asked_whole.is_some_and(lately) {
+        if !self.awaits_whole(now, epoch) {
             self.asked_whole = Some((epoch, now));
             self.send(from, RoomMessage::Whole(epoch));
         }
+    }
+
+    /// Whether we asked for it just now.
+    pub(super) fn awaits_whole(&self, now: Instant, epoch: Epoch) -> bool {
+        let lately = |(asked, at)| asked == epoch && now.saturating_since(at) < self.config.times.heartbeat;
+        self.asked_whole.is_some_and(lately)
     }
 }
