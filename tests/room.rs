@@ -28,3 +28,11 @@ mod real;
 #[cfg(test)]
 #[path = "room/size.rs"]
 mod size;
+
+#[cfg(test)]
+#[path = "room/quiet.rs"]
+mod quiet;
+
+#[cfg(test)]
+#[path = "room/cost.rs"]
+mod cost;

@@ -115,6 +115,8 @@ pub struct Node {
     pub(super) sockets: Sockets,
     pub(super) socket_requests: VecDeque<SocketRequest>,
     pub(super) public: Option<SocketAddr>,
+    /// The room that the disk knows us to be in.
+    pub(super) noted: Option<[u8; 16]>,
     /// What our record says: addresses and NAT.
     said: (Vec<SocketAddr>, Fingerprint),
     record_sequence: u64,
@@ -169,6 +171,7 @@ impl Node {
             sockets,
             socket_requests: VecDeque::new(),
             public: None,
+            noted: None,
             said: (addresses(&config, None), Fingerprint::default()),
             record_sequence: start,
             config,
@@ -176,6 +179,12 @@ impl Node {
         node.told.push(ready);
         node.settle(now);
         node
+    }
+
+    /// Our program was in that room when it ended without leaving it. Should a member call us before we are with others, we go back there.
+    pub fn was_in(&mut self, room: [u8; 16]) {
+        self.room.was_in(room::RoomId(room));
+        self.noted = Some(room);
     }
 
     /// Somebody asked for something. Mistakes come back as [`Event::Error`] and change nothing.

@@ -315,6 +315,7 @@ impl Room {
         }
         self.door.forget(id);
         self.former.remove(id);
+        self.note_survival(&record);
         self.sequencer.followers.insert(id, Follower::new(now));
         if let Some(entry) = self.view.entries.iter_mut().find(|entry| entry.record.id() == id) {
             if record.facts.sequence >= entry.record.facts.sequence {

@@ -10,7 +10,7 @@ use crate::node::api::Event;
 use crate::node::identity::NodeId;
 use crate::node::room::log::Log;
 use crate::node::room::message::MAX_LINES;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 /// Places that may be skipped at once, because nobody keeps the lines any more. Nobody can use the numbers up.
 const MAX_GAP: u64 = 1 << 32;
@@ -174,6 +174,10 @@ impl Room {
         if beat.epoch != self.view.epoch {
             return self.on_stale_beat(now, from, beat.epoch);
         }
+        if matches!(self.standing, Standing::Claiming(_)) && from == self.view.epoch.supernode {
+            // It leads while we ask who follows: nobody has to.
+            self.abandon(now);
+        }
         if !matches!(self.standing, Standing::Following) {
             return;
         }
@@ -188,9 +192,10 @@ impl Room {
         self.delivery.round = beat.round;
         self.deliver();
         self.outbox.on_stable(beat.stable.min(self.log.head().seq));
-        let recent = self.delivery.held.is_some_and(|(held, at)| {
-            held == self.held() && now.saturating_since(at) < self.config.times.heartbeat - Duration::from_millis(100)
-        });
+        let recent = self
+            .delivery
+            .held
+            .is_some_and(|(held, at)| held == self.held() && now.saturating_since(at) < self.times().heartbeat / 2);
         self.dirty.held |= !recent;
         self.now = now;
     }

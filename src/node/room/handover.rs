@@ -251,6 +251,7 @@ impl Room {
         if matches!(self.standing, Standing::Leading(_)) && self.view.contains(from) {
             self.view.entries.retain(|entry| entry.record.id() != from);
             self.sequencer.followers.remove(&from);
+            self.sequencer.steady.remove(&from);
             self.view_changed(now);
             self.update_marks(now);
         }

@@ -53,6 +53,8 @@ pub enum RoomMessage {
     Elsewhere(Box<Hello>),
     /// To the supernode of that epoch: your patch does not fit what I have, send me the whole view.
     Whole(Epoch),
+    /// To the supernode: whom I would reach if you died.
+    Reaches(Reaches),
     /// To the supernode: my record changed.
     Record(Box<MemberRecord>),
     /// To the supernode: I invited someone.
@@ -291,6 +293,19 @@ pub struct Held {
     pub round: u64,
     /// What was sent to it after `seq`, and after that view, is gone: send from there.
     pub again: bool,
+}
+
+/// Whom a member reaches without the supernode. Bit 0 is the first in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaches {
+    /// The epoch it follows.
+    pub epoch: Epoch,
+    /// The number of the view whose order is meant.
+    pub number: u64,
+    /// Nobody is in between.
+    pub direct: u64,
+    /// Somebody else than the supernode passes on.
+    pub relayed: u64,
 }
 
 /// An invitation, as every member knows it. `Debug` does not show the secret.

@@ -15,7 +15,8 @@
 //!
 //! Reading order: [`epoch`], [`line`](mod@line), [`view`], [`rank`], [`message`] (the words); `log`, `voices` (the order);
 //! `author`, `sequencer`, `delivery`, `rescue` (a line's way); `door`, `admission`, `joining` (coming in); `publishing`, `patch`, `telling`, `moving`, `meeting` (changing views);
-//! `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other again); `parts` (the list of them).
+//! `warm`, `steady`, `crashes` (who could lead next); `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other
+//! again); `parts` (the list of them).
 //!
 //! What is promised: every member shows the same lines in the same order, once; an author's lines in the order they were said; nothing
 //! that was shown is lost as long as one of those who held it survives. Two halves of a split room go on apart; when they meet, the smaller
@@ -23,7 +24,7 @@
 //!
 //! The larger half is judged by what its supernode says of it.
 //!
-//! Left out so far: a view is not proven by its members' signatures, so that a *member* can claim that others follow it; members that reach each other only through a third are not relayed.
+//! Left out so far: a view is not proven by its members' signatures, so that a *member* can claim that others follow it.
 
 pub mod config;
 pub mod epoch;
@@ -37,6 +38,7 @@ pub mod view;
 mod admission;
 mod author;
 mod bucket;
+mod crashes;
 mod delivery;
 mod detector;
 mod dice;
@@ -53,9 +55,11 @@ mod plant;
 mod publishing;
 mod rescue;
 mod sequencer;
+mod steady;
 mod takeover;
 mod telling;
 mod voices;
+mod warm;
 
 #[cfg(test)]
 mod tests;
@@ -67,3 +71,4 @@ pub use output::{DialFailure, DialNumber, DialTo, Host, Invitation, Invited, Lin
 pub use parts::Room;
 pub use rank::Rank;
 pub use view::View;
+pub use warm::Way;

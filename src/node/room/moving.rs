@@ -51,6 +51,10 @@ impl Room {
         let raised = matches!(self.standing, Standing::Following)
             && from == self.view.epoch.supernode
             && view.epoch.counter.saturating_sub(self.view.epoch.counter) <= MAX_EPOCHS_SKIPPED;
+        if !promised && !handed && !raised && self.expects_welcome(from, view.room) {
+            // It took us back once already, not knowing how far we count, and numbers its reign anew for us. Its welcome follows.
+            return;
+        }
         if !promised && !handed && !raised {
             // A claimer that we reported to may open its view after we followed another, and a supernode that we lost may not know it.
             let past = self.view.reigns.iter().any(|reign| reign.epoch == view.epoch);
@@ -104,6 +108,7 @@ impl Room {
         self.detector.retain(|id| self.links.contains(id) || self.view.contains(id));
         self.outputs.push_back(RoomOutput::Publish);
         self.keep_warm(now);
+        self.look_at_ways(now);
         self.dirty.held = true;
     }
 
@@ -161,6 +166,14 @@ impl Room {
             || (ours && matches!(&self.standing, Standing::Promised(promised) if promised.next == view.epoch))
             || (ours && view.epoch == self.view.epoch)
             || (ours && self.promises.contains(&view.epoch) && !self.hears_supernode(now));
+        if !awaited
+            && ours
+            && from == view.epoch.supernode
+            && self.view.reigns.iter().any(|reign| reign.epoch == view.epoch)
+        {
+            // What we said to it before we lost it came late, and it took us back. We have moved on.
+            return self.say_hello_at_times(now, from);
+        }
         if !awaited || from != view.epoch.supernode {
             return self.alert("forged", format!("{from} sent a welcome that nobody asked for"));
         }

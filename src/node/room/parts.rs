@@ -3,6 +3,7 @@
 use super::author::Outbox;
 use super::bucket::Bucket;
 use super::config::RoomConfig;
+use super::crashes::Crashes;
 use super::delivery::Delivery;
 use super::detector::Detector;
 use super::dice::Dice;
@@ -16,18 +17,18 @@ use super::log::Log;
 use super::message::{HandOverFacts, RoomMessage};
 use super::output::{DialFailure, DialNumber, LinkDown, LinkedPeer, RoomOutput};
 use super::plant::{Plant, planted};
-use super::rank::{Rank, Reach};
+use super::rank::Rank;
 use super::rescue::Rescue;
 use super::sequencer::Sequencer;
 use super::takeover::{Claiming, Promised};
 use super::telling::Published;
 use super::view::{Entry, Reason, Reign, View};
+use super::warm::Warm;
 use crate::mrt::SecretId;
 use crate::node::api::{Election, ErrorCode, Event, RankExplained, Succession};
 use crate::node::identity::{Identity, NodeId};
 use crate::node::record::MemberRecord;
 use crate::time::{Duration, Instant};
-use core::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -64,6 +65,10 @@ pub struct Room {
     /// What we are in it.
     pub(super) standing: Standing,
     pub(super) links: Links,
+    /// Whom we would reach without the supernode.
+    pub(super) warm: Warm,
+    /// How often which programs were lost.
+    pub(super) crashes: Crashes,
     pub(super) detector: Detector,
     /// Who may come in.
     pub(super) door: Door,
@@ -91,6 +96,8 @@ pub struct Room {
     pub(super) promises: VecDeque<Epoch>,
     /// The highest counter of an epoch that we know of or claimed.
     pub(super) last_counter: u64,
+    /// The room that our program was in when it ended without leaving it.
+    pub(super) was_in: Option<RoomId>,
     /// When the user wants to be gone.
     pub(super) quitting: Option<Instant>,
     /// When we last answered another leader of this room.
@@ -156,7 +163,7 @@ impl Room {
         let start = dice.number();
         let id = identity.id();
         let epoch = Epoch { counter: 1, supernode: id };
-        let rank = Rank { reach: Reach::Heard, crashes: Reverse(0), tenure: Reverse(1), capacity: 0, id: Reverse(id) };
+        let rank = Rank::first(id);
         let view = View {
             room: RoomId(room),
             epoch,
@@ -178,6 +185,8 @@ impl Room {
             view,
             standing: Standing::Leading(Leading { next_beat: now }),
             links: Links::default(),
+            warm: Warm::default(),
+            crashes: Crashes::default(),
             detector: Detector::default(),
             door: Door::default(),
             joining: None,
@@ -193,6 +202,7 @@ impl Room {
             history: VecDeque::new(),
             promises: VecDeque::new(),
             last_counter: 1,
+            was_in: None,
             quitting: None,
             said_hello: None,
             dirty: Dirty::default(),
@@ -216,7 +226,8 @@ impl Room {
         }
         let again = self.links.contains(id) && peer.dial.is_some();
         self.links.insert(peer.clone());
-        self.on_heard(now, id);
+        self.on_linked(now, &peer);
+        self.on_heard(now, now, id);
         if planted(Plant::OpenDoor) && self.is_supernode() && !self.knows(id) {
             self.admit(now, peer.record.clone());
         }
@@ -246,6 +257,7 @@ impl Room {
         if self.links.remove(id).is_none() {
             return;
         }
+        self.on_unlinked(now, id);
         if !self.knows(id) {
             self.detector.forget(id);
         }
@@ -277,7 +289,7 @@ impl Room {
         if !self.links.contains(from) || matches!(self.standing, Standing::Gone) {
             return;
         }
-        self.on_heard(now, from);
+        self.on_heard(now, now, from);
         match message {
             RoomMessage::Hello(hello) => self.on_hello(now, from, hello),
             RoomMessage::Join(join) => self.on_join(now, from, *join),
@@ -298,6 +310,7 @@ impl Room {
             RoomMessage::Rescue(lines) => self.on_rescue(now, from, lines),
             RoomMessage::Elsewhere(hello) => self.on_elsewhere(now, from, &hello),
             RoomMessage::Whole(epoch) => self.on_whole(from, epoch),
+            RoomMessage::Reaches(reaches) => self.on_reaches(from, reaches),
             RoomMessage::Record(record) => self.on_record(now, from, *record),
             RoomMessage::Invite(state) => self.on_invite(now, from, state),
             RoomMessage::Moved(next) => self.on_moved(now, from, next),
@@ -329,16 +342,19 @@ impl Room {
         self.tick_author(now);
         self.tick_quit(now);
         self.keep_warm(now);
+        self.tick_warm(now);
     }
 
     fn tick_leading(&mut self, now: Instant) {
+        let heartbeat = self.times().heartbeat;
         let Standing::Leading(leading) = &mut self.standing else { return };
         if now >= leading.next_beat {
-            leading.next_beat = now + self.config.times.heartbeat;
+            leading.next_beat = now + heartbeat;
             self.sequencer.round = self.sequencer.round.saturating_add(1);
             self.dirty.beat = true;
             self.drop_lost(now);
             self.seek_former(now);
+            self.note_loneliness(now);
         }
         if self.published.due().is_some_and(|due| now >= due) {
             self.flush_view(now);
@@ -379,6 +395,7 @@ impl Room {
             self.next_quit(),
             self.door.next_expiry(),
             self.links.next_attempt(),
+            self.next_warm(),
         ];
         due.into_iter().flatten().min()
     }
@@ -400,9 +417,12 @@ impl Room {
     /// Every verb begins here. If we were due long ago our own machine stood still: then we suspect ourselves first, and everyone else
     /// gets the time that we missed.
     pub(super) fn on_wake(&mut self, now: Instant) {
-        let late = self.poll_timeout().is_some_and(|due| now.saturating_since(due) >= self.config.times.freeze);
+        let late = self.poll_timeout().map_or(Duration::ZERO, |due| now.saturating_since(due));
         self.now = self.now.max(now);
-        if !late {
+        if late >= self.config.times.late {
+            self.detector.on_late(now);
+        }
+        if late < self.config.times.freeze {
             return;
         }
         self.detector.on_freeze(now);

@@ -4,6 +4,8 @@ use super::line::Line;
 use super::message::{Beat, Held, Lines, MAX_LINES, RoomMessage, Say};
 use super::parts::{Room, Standing, VIEW_COST};
 use super::plant::{Plant, planted};
+use super::rank::Reach;
+use super::steady::Steady;
 use super::telling::Has;
 use super::voices::Voices;
 use crate::node::identity::NodeId;
@@ -21,6 +23,8 @@ pub(super) struct Sequencer {
     pub(super) voices: Voices,
     /// The members but ourselves.
     pub(super) followers: BTreeMap<NodeId, Follower>,
+    /// What shows of how each is reached.
+    pub(super) steady: BTreeMap<NodeId, (Steady<Reach>, Steady<u8>)>,
     /// Lines up to here are shown: the first successor holds them.
     pub(super) shown: u64,
     /// Lines up to here are safe.

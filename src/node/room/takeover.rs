@@ -4,7 +4,7 @@ use super::epoch::{Epoch, Head};
 use super::message::{Claim, ClaimFacts, Fetch, Report, RoomMessage, Taken, ViewStamp};
 use super::parts::{Room, Standing};
 use super::plant::{Plant, planted};
-use super::view::{MAX_REIGNS, Reason};
+use super::view::Reason;
 use crate::node::identity::NodeId;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,7 +206,7 @@ impl Room {
     }
 
     /// Everything is as before.
-    fn abandon(&mut self, now: Instant) {
+    pub(super) fn abandon(&mut self, now: Instant) {
         let Standing::Claiming(claiming) = &self.standing else { return };
         let (next, reporters) = (claiming.next, claiming.reports.keys().copied().collect::<Vec<_>>());
         for id in reporters {
@@ -282,18 +282,6 @@ impl Room {
         };
         if allowed {
             self.send_lines(from, fetch.from, fetch.to);
-        }
-    }
-
-    /// The version of the lost supernode gets a mark.
-    pub(super) fn note_crash(&mut self) {
-        let Some(version) = self.view.record(self.view.epoch.supernode).map(|record| record.facts.version) else {
-            return;
-        };
-        if let Some((_, count)) = self.view.crashes.iter_mut().find(|(other, _)| *other == version) {
-            *count = count.saturating_add(1);
-        } else if self.view.crashes.len() < MAX_REIGNS {
-            self.view.crashes.push((version, 1));
         }
     }
 

@@ -472,7 +472,7 @@ fn a_witness_that_lies_does_not_keep_us_from_going_on() {
     for _ in 0..300 {
         world.run(50);
         world.call(1, |room, now| {
-            room.handle_heard(now, liar);
+            room.handle_heard(now, liar, crate::time::Duration::ZERO);
             room.handle_message(now, liar, RoomMessage::Verdict(Verdict { epoch: old, heard_ms: Some(1) }));
             room.handle_message(now, liar, RoomMessage::Alive(old));
         });

@@ -76,7 +76,7 @@ fn whoever_cannot_reach_the_room_may_say_256_lines_and_then_hears_no() {
 fn lines_that_nobody_keeps_any_more_are_reported_as_missed() {
     let mut world = World::room_of(25, 4);
     world.isolate(3);
-    world.run(4000);
+    world.run(8000);
     for number in 0..1100 {
         world.say(0, &format!("{number}"));
         world.run(2);

@@ -185,7 +185,7 @@ impl Steps {
             Input::Up(other, dial) => room.handle_link_up(now, LinkedPeer { dial: *dial, ..peer(*other) }),
             Input::Down(other, why) => room.handle_link_down(now, id(*other), *why),
             Input::DialFailed(dial) => room.handle_dial_failed(now, *dial, DialFailure::NoAnswer, ""),
-            Input::Heard(other) => room.handle_heard(now, id(*other)),
+            Input::Heard(other) => room.handle_heard(now, id(*other), Duration::ZERO),
             Input::Pass(time) => now = now + *time,
             Input::Timer => room.handle_timeout(now),
             Input::Say(line) => room.say(now, &line.to_string(), 0),

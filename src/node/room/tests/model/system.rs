@@ -33,6 +33,7 @@ const NEVER: Duration = Duration::from_secs(1_000_000_000);
 /// The protocol's times in ticks, in the order that they have: what is longer than another is longer here.
 pub(super) const TIMES: Times = Times {
     heartbeat: TICK,
+    ask: TICK,
     suspect: Duration::from_secs(2),
     confirm: TICK,
     burst: TICK,
@@ -41,10 +42,15 @@ pub(super) const TIMES: Times = Times {
     promise: Duration::from_secs(2),
     alone: Duration::from_secs(3),
     pass_over: TICK,
+    gather: Duration::ZERO,
     member: Duration::from_secs(3),
     unlinked: Duration::from_secs(2),
     quit: Duration::from_secs(2),
     freeze: NEVER,
+    late: NEVER,
+    steady: Duration::ZERO,
+    warm: NEVER,
+    lonely: NEVER,
     redial: TICK,
     resend: Duration::from_secs(2),
     retry: TICK,
