@@ -22,5 +22,9 @@ mod files;
 mod door;
 
 #[cfg(test)]
+#[path = "room/shapes.rs"]
+mod shapes;
+
+#[cfg(test)]
 #[path = "room/real.rs"]
 mod real;

@@ -16,7 +16,7 @@ pub const MAX_NAME_BYTES: usize = 64;
 pub const MAX_ADDRESSES: usize = 8;
 
 /// The version of what nodes say to each other. A higher one is answered with a refusal that says so.
-pub const PROTOCOL_VERSION: u16 = 4;
+pub const PROTOCOL_VERSION: u16 = 5;
 
 const DOMAIN: &str = "anjer 2026 member record";
 

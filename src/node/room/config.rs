@@ -79,7 +79,7 @@ impl Times {
         quit: Duration::from_secs(2),
         freeze: Duration::from_millis(400),
         redial: Duration::from_secs(1),
-        resend: Duration::from_secs(2),
+        resend: Duration::from_secs(1),
         retry: Duration::from_millis(300),
         door: Duration::from_secs(600),
         invitation: Duration::from_secs(24 * 3600),

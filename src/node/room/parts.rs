@@ -2,6 +2,7 @@
 
 use super::author::Outbox;
 use super::bucket::Bucket;
+use super::comparing::Comparing;
 use super::config::RoomConfig;
 use super::delivery::Delivery;
 use super::detector::Detector;
@@ -13,6 +14,7 @@ use super::joining::Joining;
 use super::links::Links;
 use super::log::Log;
 use super::message::{HandOverFacts, RoomMessage};
+use super::muster::Musters;
 use super::output::{DialFailure, DialNumber, LinkDown, LinkedPeer, RoomOutput};
 use super::plant::{Plant, planted};
 use super::rank::{Rank, Reach};
@@ -76,6 +78,10 @@ pub struct Room {
     pub(super) outbox: Outbox,
     /// What others and we said in an order that was given up.
     pub(super) rescue: Rescue,
+    /// Whether what we hold is what others hold.
+    pub(super) comparing: Comparing,
+    /// Who follows whom, when two halves meet.
+    pub(super) musters: Musters,
     /// The hand-over that we took last.
     pub(super) handed: Option<HandOverFacts>,
     /// Who holds what; means something while we lead.
@@ -181,6 +187,8 @@ impl Room {
             log: Log::default(),
             outbox: Outbox::new(id, start, now),
             rescue: Rescue::default(),
+            comparing: Comparing::default(),
+            musters: Musters::default(),
             handed: None,
             sequencer: Sequencer::default(),
             delivery: Delivery::default(),
@@ -299,6 +307,11 @@ impl Room {
             RoomMessage::Alive(epoch) => self.on_alive(now, from, epoch),
             RoomMessage::Abandon(next) => self.on_abandon(now, from, next),
             RoomMessage::Fetch(fetch) => self.on_fetch(from, fetch),
+            RoomMessage::Compare(seal) => self.on_compare(now, from, seal),
+            RoomMessage::Equivocation(proof) => self.on_equivocation(from, *proof),
+            RoomMessage::Muster(muster) => self.on_muster(now, from, muster),
+            RoomMessage::Allegiance(allegiance) => self.on_allegiance(now, from, &allegiance),
+            RoomMessage::Proof(proof) => self.on_proof(now, from, &proof),
         }
     }
 
@@ -329,6 +342,7 @@ impl Room {
             self.dirty.beat = true;
             self.drop_lost(now);
             self.seek_former(now);
+            self.prove(now);
         }
         self.update_marks(now);
     }

@@ -2,6 +2,7 @@
 
 mod coming_in;
 mod hostile;
+mod liars;
 mod losing;
 mod oracle;
 mod plants;
