@@ -13,6 +13,7 @@ use super::told::Told;
 use super::transfer::{Downloads, Serving};
 use crate::machine::{Datagram, Ecn, Machine, SocketReport, SocketRequest, Transmit};
 use crate::mrt::{Config, ConnectionStats, Endpoint, Route};
+use crate::stun::candidate::is_global;
 use crate::stun::fingerprint::Fingerprint;
 use crate::stun::punch::packet::PNCH;
 use crate::stun::{Packet, is_stun};
@@ -354,7 +355,9 @@ impl Node {
             Member {
                 id,
                 name: entry.record.facts.name.clone(),
-                addr: own.or(stats.and_then(|stats| stats.remote())).or(entry.record.facts.addresses.first().copied()),
+                addr: own
+                    .or(stats.and_then(|stats| stats.remote()))
+                    .or_else(|| known_address(&entry.record.facts.addresses)),
                 role: if id == view.epoch.supernode { Role::Supernode } else { Role::Member },
                 rank,
                 path: stats.as_ref().and_then(path_of),
@@ -459,6 +462,11 @@ impl Machine for Node {
         ];
         if self.stage == Stage::Over { self.endpoint.poll_timeout() } else { parts.into_iter().flatten().min() }
     }
+}
+
+/// Of what somebody publishes, the address that means most to people: the one that is theirs alone in the world.
+fn known_address(published: &[SocketAddr]) -> Option<SocketAddr> {
+    published.iter().find(|address| is_global(address.ip())).or(published.first()).copied()
 }
 
 /// Where others may try to reach us.

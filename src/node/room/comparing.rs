@@ -46,14 +46,15 @@ impl Room {
         if self.comparing.head != head {
             (self.comparing.head, self.comparing.left) = (head, WARM_SUCCESSORS);
         }
-        let lately = self.comparing.last.is_some_and(|at| now.saturating_since(at) < COMPARE_EVERY);
-        if self.comparing.left == 0 || lately {
+        // Whoever begins waits as long as between two.
+        let last = *self.comparing.last.get_or_insert(now);
+        if self.comparing.left == 0 || now.saturating_since(last) < COMPARE_EVERY {
             return;
         }
         let others: Vec<NodeId> =
             self.view.successors().filter(|id| *id != own && self.links.contains(*id)).take(WARM_SUCCESSORS).collect();
         self.comparing.last = Some(now);
-        self.comparing.turn = self.comparing.turn.wrapping_add(1);
+        self.comparing.turn = (self.comparing.turn + 1) % WARM_SUCCESSORS;
         self.comparing.left = self.comparing.left.min(others.len()).saturating_sub(1);
         let turn = self.comparing.turn.checked_rem(others.len()).unwrap_or_default();
         if let Some(other) = others.get(turn) {

@@ -1,6 +1,7 @@
 //! Whether the supernode lives: heartbeats, suspicion, witnesses, and our own health.
 
 use super::epoch::Epoch;
+use super::joining::Joining;
 use super::message::{RoomMessage, Verdict};
 use super::output::RoomOutput;
 use super::parts::{Room, Standing};
@@ -18,7 +19,7 @@ const DISBELIEF: Duration = Duration::from_secs(10);
 /// When whom was heard, and what we suspect.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Detector {
-    heard: BTreeMap<NodeId, Instant>,
+    pub(super) heard: BTreeMap<NodeId, Instant>,
     /// Exists while the supernode is suspected.
     pub(super) suspicion: Option<Suspicion>,
     /// The epoch whose supernode says itself that it leads it no longer: it may be heard, but not as that.
@@ -28,7 +29,7 @@ pub(super) struct Detector {
 /// The supernode may be lost.
 #[derive(Clone, Debug)]
 pub(super) struct Suspicion {
-    since: Instant,
+    pub(super) since: Instant,
     /// When to ping and look again.
     next: Instant,
     /// When to ask the witnesses again.
@@ -129,7 +130,7 @@ impl Room {
 
     /// Looks after the supernode's heartbeat.
     pub(super) fn tick_detector(&mut self, now: Instant) {
-        if !matches!(self.standing, Standing::Following) {
+        if !matches!(self.standing, Standing::Following) || self.waits_to_return() {
             return;
         }
         let supernode = self.view.epoch.supernode;
@@ -252,9 +253,14 @@ impl Room {
         }
     }
 
+    /// Whether we know already where to go instead, and only wait for our moment.
+    fn waits_to_return(&self) -> bool {
+        self.joining.as_ref().is_some_and(Joining::is_later)
+    }
+
     /// When to look again.
     pub(super) fn next_detection(&self) -> Option<Instant> {
-        if !matches!(self.standing, Standing::Following) {
+        if !matches!(self.standing, Standing::Following) || self.waits_to_return() {
             return None;
         }
         if let Some(suspicion) = &self.detector.suspicion {

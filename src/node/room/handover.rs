@@ -49,6 +49,7 @@ impl Room {
     /// Supernode: names the next. Everything that has a place was sent to everybody before, over links that keep the order, so whoever
     /// reads this holds it. `false`: there is nobody.
     fn start_hand_over(&mut self, now: Instant) -> bool {
+        self.flush_due_view(now);
         let live: BTreeSet<NodeId> = self.live().into_iter().collect();
         let mut heirs: Vec<NodeId> = self.view.successors().filter(|id| self.links.contains(*id)).collect();
         // Whoever answered lately first; the others are better than nobody.

@@ -16,12 +16,12 @@ pub(super) const WARM_SUCCESSORS: usize = 3;
 pub(super) struct Links {
     peers: BTreeMap<NodeId, LinkedPeer>,
     /// Dials on their way to members.
-    dials: BTreeMap<DialNumber, NodeId>,
+    pub(super) dials: BTreeMap<DialNumber, NodeId>,
     /// Members that are not to be dialled before then.
-    not_before: BTreeMap<NodeId, Instant>,
+    pub(super) not_before: BTreeMap<NodeId, Instant>,
     /// Who was linked from this very machine.
     here: BTreeSet<NodeId>,
-    last_dial: u64,
+    pub(super) last_dial: u64,
 }
 
 impl Links {
@@ -126,7 +126,8 @@ impl Room {
                 ahead.take_while(|record| record.id() != self.id()).take(WARM_SUCCESSORS + 1).cloned().collect()
             }
             Standing::Claiming(claiming) => {
-                claiming.expected.iter().filter_map(|id| self.view.record(*id)).cloned().collect()
+                let expected = |record: &&MemberRecord| claiming.expected.contains(&record.id());
+                self.view.entries.iter().map(|entry| &entry.record).filter(expected).cloned().collect()
             }
             Standing::Leading(_) | Standing::Leaving(_) | Standing::Gone => Vec::new(),
         };

@@ -3,10 +3,10 @@
 
 use super::epoch::{ChainHash, Epoch, Head, RoomId};
 use super::line::{Line, LineId, Placed, Seal};
-use super::view::View;
+use super::view::{View, ViewDigest};
 use crate::node::identity::{Identity, NodeId};
 use crate::node::record::{MemberRecord, Signature};
-use crate::node::wire;
+use crate::node::wire::{self, Encoded};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ pub enum RoomMessage {
 
     /// Supernode: the members, in order of succession.
     View(Box<View>),
+    /// Supernode: what changed of the members since the view that I told you last, a [`Patch`](super::patch::Patch): encoded once for all.
+    Patch(Encoded),
     /// Supernode: lines in their places, in order. Also the answer to `Fetch`.
     Lines(Lines),
     /// Supernode, every heartbeat: how far we are.
@@ -50,6 +52,8 @@ pub enum RoomMessage {
     Rescue(Vec<Placed>),
     /// To the supernode: somebody who belongs elsewhere spoke to me.
     Elsewhere(Box<Hello>),
+    /// To the supernode of that epoch: your patch does not fit what I have, send me the whole view.
+    Whole(Epoch),
     /// To the supernode: my record changed.
     Record(Box<MemberRecord>),
     /// To the supernode: I invited someone.
@@ -383,6 +387,17 @@ pub struct Report {
     pub next: Epoch,
     /// The last line it holds.
     pub head: Head,
+    /// The view it holds, of the epoch that ends.
+    pub view: ViewStamp,
+}
+
+/// Which view somebody holds of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewStamp {
+    /// Its number.
+    pub number: u64,
+    /// A hash over it: two supernodes' words for one number may differ, and so may those of one.
+    pub digest: ViewDigest,
 }
 
 /// Why somebody does not report to a claimer that it would follow.

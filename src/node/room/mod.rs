@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Reading order: [`epoch`], [`line`](mod@line), [`view`], [`rank`], [`message`] (the words); `log`, `voices` (the order);
-//! `author`, `sequencer`, `delivery`, `rescue` (a line's way); `comparing` (whether it went the same way everywhere); `door`, `admission`, `joining` (coming in); `publishing`, `moving`, `meeting`, `muster` (changing views);
+//! `author`, `sequencer`, `delivery`, `rescue` (a line's way); `comparing` (whether it went the same way everywhere); `door`, `admission`,
+//! `joining` (coming in); `publishing`, `patch`, `telling`, `moving`, `meeting`, `muster` (changing views);
 //! `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other again); `parts` (the list of them).
 //!
 //! What is promised: every member shows the same lines in the same order, once; an author's lines in the order they were said; nothing
@@ -23,14 +24,13 @@
 //!
 //! The larger half is the one that more members follow, in their own signed words (`muster`). A supernode that tells two stories is noticed by
 //! members that compare what they hold (`comparing`), an author by whoever holds one of the two: each is told to everyone, and deposes nobody.
-//!
-//! Left out so far: views are sent whole, not as differences.
 
 pub mod config;
 pub mod epoch;
 pub mod line;
 pub mod message;
 pub mod output;
+pub mod patch;
 pub mod rank;
 pub mod view;
 
@@ -40,6 +40,7 @@ mod bucket;
 mod comparing;
 mod delivery;
 mod detector;
+mod dice;
 mod door;
 mod former;
 mod handover;
@@ -55,6 +56,7 @@ mod publishing;
 mod rescue;
 mod sequencer;
 mod takeover;
+mod telling;
 mod voices;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::plant::{Plant, planted};
 use super::rescue::Rescue;
 use super::sequencer::Sequencer;
 use super::takeover::MAX_EPOCHS_SKIPPED;
+use super::telling::Published;
 use super::view::{View, common_line};
 use crate::mrt::SecretId;
 use crate::node::api::{Event, Path, Succession};
@@ -18,15 +19,21 @@ use crate::time::Instant;
 use std::collections::BTreeSet;
 
 impl Room {
-    /// A view comes.
+    /// A whole view comes.
     pub(super) fn on_view(&mut self, now: Instant, from: NodeId, view: View) {
+        self.take_view(now, from, view, false);
+    }
+
+    /// A view comes, or what a patch made of ours, which was `verified` then.
+    pub(super) fn take_view(&mut self, now: Instant, from: NodeId, view: View, verified: bool) {
+        let verify = |room: &Self, view: &View| if verified { Ok(()) } else { view.verify(Some(&room.view)) };
         if from != view.epoch.supernode || view.room != self.view.room || !self.knows(from) {
             return self.alert("forged", format!("{from} sent a view in somebody else's place"));
         }
         if view.epoch == self.view.epoch {
             let newer = view.number > self.view.number && matches!(self.standing, Standing::Following);
             if newer && view.contains(self.id()) {
-                if let Err(error) = view.verify(Some(&self.view)) {
+                if let Err(error) = verify(self, &view) {
                     return self.alert("forged", format!("{from} sent a view that is not in order: {error}"));
                 }
                 self.follow(now, view);
@@ -58,7 +65,7 @@ impl Room {
             return self.say_hello(from);
         }
         let sound = view.epoch.counter > self.view.epoch.counter && view.contains(self.id());
-        if let Err(error) = view.verify(Some(&self.view)) {
+        if let Err(error) = verify(self, &view) {
             return self.alert("forged", format!("{from} sent a view that is not in order: {error}"));
         }
         if !sound {
@@ -117,7 +124,8 @@ impl Room {
         for id in self.view.ids().collect::<Vec<_>>() {
             self.former.remove(id);
         }
-        for state in self.view.invitations.clone() {
+        // One that has no time left is over, or about to be.
+        for state in self.view.invitations.iter().filter(|state| state.remaining_ms > 0).cloned().collect::<Vec<_>>() {
             self.learn_invitation(now, state);
         }
         self.detector.retain(|id| self.links.contains(id) || self.view.contains(id));
@@ -132,6 +140,7 @@ impl Room {
         let moved = view.epoch.supernode != self.view.epoch.supernode;
         self.standing = Standing::Following;
         self.sequencer = Sequencer::default();
+        self.published = Published::default();
         self.detector.suspicion = None;
         self.detector.deserted = None;
         self.last_counter = self.last_counter.max(view.epoch.counter);

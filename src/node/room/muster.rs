@@ -19,7 +19,6 @@ use super::view::MAX_MEMBERS;
 use crate::node::identity::NodeId;
 use crate::node::record::Signature;
 use crate::time::{Duration, Instant};
-use rand::Rng as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is not proven by then is not.
@@ -67,7 +66,8 @@ struct Answering {
 }
 
 impl Musters {
-    fn expire(&mut self, now: Instant) {
+    /// What is too old counts for nothing.
+    pub(super) fn expire(&mut self, now: Instant) {
         self.doubts.retain(|_, doubt| now.saturating_since(doubt.since) < PROVEN_WITHIN);
         self.answers.retain(|_, answering| now.saturating_since(answering.since) < PROVEN_WITHIN);
     }
@@ -91,7 +91,7 @@ impl Room {
             return;
         }
         let mut nonce = [0; 16];
-        self.rng.fill_bytes(&mut nonce);
+        self.dice.fill(&mut nonce);
         let doubt = Doubt { theirs, ours, nonce, since: now, answered: false };
         self.musters.doubts.insert(leader, doubt);
         let need = u32::try_from(self.outnumbered_by(theirs)).unwrap_or(u32::MAX);

@@ -6,6 +6,7 @@ use super::comparing::Comparing;
 use super::config::RoomConfig;
 use super::delivery::Delivery;
 use super::detector::Detector;
+use super::dice::Dice;
 use super::door::Door;
 use super::epoch::{Epoch, Head, RoomId};
 use super::former::Former;
@@ -21,6 +22,7 @@ use super::rank::{Rank, Reach};
 use super::rescue::Rescue;
 use super::sequencer::Sequencer;
 use super::takeover::{Claiming, Promised};
+use super::telling::Published;
 use super::view::{Entry, Reason, Reign, View};
 use crate::mrt::SecretId;
 use crate::node::api::{Election, ErrorCode, Event, RankExplained, Succession};
@@ -28,8 +30,6 @@ use crate::node::identity::{Identity, NodeId};
 use crate::node::record::MemberRecord;
 use crate::time::{Duration, Instant};
 use core::cmp::Reverse;
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ use std::sync::Arc;
 pub(super) const MAX_ELECTIONS: usize = 32;
 
 /// Alerts that may come at once.
-const MAX_ALERTS: u32 = 16;
+pub(super) const MAX_ALERTS: u32 = 16;
 
 /// One more every so often.
 const ALERT_EVERY: Duration = Duration::from_secs(5);
@@ -54,13 +54,13 @@ pub(super) const VIEW_COST: u32 = 128;
 /// Askers that are remembered, at most.
 const MAX_ASKERS: usize = 8192;
 
-/// One node's part in a room.
-#[derive(Debug)]
+/// One node's part in a room. A value: a copy goes on as the room itself would.
+#[derive(Clone, Debug)]
 pub struct Room {
     pub(super) identity: Arc<Identity>,
     pub(super) record: MemberRecord,
     pub(super) config: RoomConfig,
-    pub(super) rng: StdRng,
+    pub(super) dice: Dice,
     /// Who is in the room, as the supernode says (or we do).
     pub(super) view: View,
     /// What we are in it.
@@ -86,6 +86,10 @@ pub struct Room {
     pub(super) handed: Option<HandOverFacts>,
     /// Who holds what; means something while we lead.
     pub(super) sequencer: Sequencer,
+    /// What the members were told of the view; means something while we lead.
+    pub(super) published: Published,
+    /// Of which epoch we last asked for a whole view, since a patch did not fit, and when.
+    pub(super) asked_whole: Option<(Epoch, Instant)>,
     /// What was shown.
     pub(super) delivery: Delivery,
     pub(super) history: VecDeque<Election>,
@@ -98,11 +102,11 @@ pub struct Room {
     /// When we last answered another leader of this room.
     pub(super) said_hello: Option<Instant>,
     pub(super) dirty: Dirty,
-    alerts: Bucket,
+    pub(super) alerts: Bucket,
     /// Invitations that two used, as the user was told.
     pub(super) disputed: BTreeSet<[u8; 16]>,
     /// What each member may still make us do.
-    favours: BTreeMap<NodeId, Bucket>,
+    pub(super) favours: BTreeMap<NodeId, Bucket>,
     /// The time of the last call.
     pub(super) now: Instant,
     pub(super) outputs: VecDeque<RoomOutput>,
@@ -152,10 +156,10 @@ impl Room {
         now: Instant,
         seed: [u8; 32],
     ) -> Self {
-        let mut rng = StdRng::from_seed(seed);
+        let mut dice = Dice::new(seed);
         let mut room = [0; 16];
-        rng.fill_bytes(&mut room);
-        let start = rng.next_u64();
+        dice.fill(&mut room);
+        let start = dice.number();
         let id = identity.id();
         let epoch = Epoch { counter: 1, supernode: id };
         let rank = Rank { reach: Reach::Heard, crashes: Reverse(0), tenure: Reverse(1), capacity: 0, id: Reverse(id) };
@@ -176,7 +180,7 @@ impl Room {
             identity,
             record,
             config,
-            rng,
+            dice,
             view,
             standing: Standing::Leading(Leading { next_beat: now }),
             links: Links::default(),
@@ -191,6 +195,8 @@ impl Room {
             musters: Musters::default(),
             handed: None,
             sequencer: Sequencer::default(),
+            published: Published::default(),
+            asked_whole: None,
             delivery: Delivery::default(),
             history: VecDeque::new(),
             promises: VecDeque::new(),
@@ -227,6 +233,7 @@ impl Room {
         }
         if !again && let Some(follower) = self.sequencer.followers.get_mut(&id) {
             follower.sent = None;
+            follower.has = follower.has.over_another_link();
         }
         self.on_joining_link(now, &peer);
         if self.knows(id) {
@@ -255,6 +262,7 @@ impl Room {
         self.on_leaving_link_down(now, id);
         if let Some(follower) = self.sequencer.followers.get_mut(&id) {
             follower.sent = None;
+            follower.has = follower.has.over_another_link();
             follower.behind = follower.behind.or(Some(now));
         }
         if matches!(self.standing, Standing::Following) && id == self.view.epoch.supernode {
@@ -288,6 +296,7 @@ impl Room {
             // Of strangers nothing else is listened to; those who were members may not know that they are not.
             _ if !self.knows(from) => self.call_stranger(from),
             RoomMessage::View(view) => self.on_view(now, from, *view),
+            RoomMessage::Patch(patch) => self.on_patch(now, from, &patch),
             RoomMessage::Lines(lines) => self.on_lines(now, from, lines),
             RoomMessage::Beat(beat) => self.on_beat(now, from, beat),
             RoomMessage::HandOver(hand_over) => self.on_hand_over(now, from, hand_over),
@@ -296,6 +305,7 @@ impl Room {
             RoomMessage::Held(held) => self.on_held(now, from, held),
             RoomMessage::Rescue(lines) => self.on_rescue(now, from, lines),
             RoomMessage::Elsewhere(hello) => self.on_elsewhere(now, from, &hello),
+            RoomMessage::Whole(epoch) => self.on_whole(from, epoch),
             RoomMessage::Record(record) => self.on_record(now, from, *record),
             RoomMessage::Invite(state) => self.on_invite(now, from, state),
             RoomMessage::Moved(next) => self.on_moved(now, from, next),
@@ -344,6 +354,9 @@ impl Room {
             self.seek_former(now);
             self.prove(now);
         }
+        if self.published.due().is_some_and(|due| now >= due) {
+            self.flush_view(now);
+        }
         self.update_marks(now);
     }
 
@@ -367,10 +380,12 @@ impl Room {
             _ => None,
         };
         let pass_over = beat.and_then(|_| self.next_pass_over());
+        let telling = beat.and_then(|_| self.published.due());
         let joining = self.joining.as_ref().map(Joining::next);
         let due = [
             beat,
             pass_over,
+            telling,
             joining,
             self.next_detection(),
             self.next_takeover(),

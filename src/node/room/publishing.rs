@@ -1,12 +1,11 @@
-//! The supernode's view: opening an epoch, ordering the members, and telling them of every change.
+//! The supernode's view: opening an epoch, ordering the members, and letting go of those that are lost.
 
 use super::epoch::Epoch;
-use super::message::{HandOver, RoomMessage};
-use super::output::RoomOutput;
+use super::message::HandOver;
 use super::parts::{Leading, Room, Standing, VIEW_COST};
-use super::plant::{Plant, planted};
 use super::rank::{Rank, Reach};
 use super::sequencer::{Follower, Sequencer};
+use super::telling::Has;
 use super::view::{MAX_REIGNS, Reason, Reign};
 use super::voices::Voices;
 use crate::node::identity::NodeId;
@@ -26,6 +25,10 @@ impl Room {
         proof: Option<HandOver>,
     ) {
         let (own, old) = (self.id(), self.view.epoch.supernode);
+        let base = self.published.begin(&self.view, reason);
+        if reason == Reason::Lost {
+            self.note_crash();
+        }
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.view.entries)
             .into_iter()
             .partition(|entry| entry.record.id() == own || members.contains(&entry.record.id()));
@@ -53,12 +56,13 @@ impl Room {
             // Who reported a moment ago counts as ours until it says otherwise; who was handed over has yet to come; who is ours already
             // stays as it is.
             let follower = match reason {
-                Reason::Lost => Follower { answered: Some(now), ..Follower::new(now) },
+                Reason::Lost => Follower { answered: Some(now), has: self.published.has(*id), ..Follower::new(now) },
                 Reason::Merged => {
                     let as_before = before.followers.get(id).copied().unwrap_or(Follower::new(now));
                     Follower { held: 0, sent: None, behind: None, owes: 0, ..as_before }
                 }
-                _ => Follower::new(now),
+                // The supernode before told everybody the same, and nobody is told that nothing fits.
+                _ => Follower { has: Has::View(base), ..Follower::new(now) },
             };
             self.sequencer.followers.insert(*id, follower);
         }
@@ -66,6 +70,7 @@ impl Room {
         self.detector.suspicion = None;
         self.announce(now, reason.into());
         self.view_changed(now);
+        self.flush_view(now);
         self.update_marks(now);
         self.resend(now);
         if self.quitting.is_some() {
@@ -97,10 +102,9 @@ impl Room {
                 .followers
                 .get(&id)
                 .is_none_or(|follower| now.saturating_since(follower.patience) < lately);
-        let crashes = self.view.crashes.iter().find(|(version, _)| *version == record.facts.version);
         Rank {
             reach: if heard { Reach::Heard } else { Reach::Silent },
-            crashes: Reverse(crashes.map_or(0, |(_, count)| *count)),
+            crashes: Reverse(self.view.crashes_of(record)),
             tenure: Reverse(tenure),
             capacity: 0,
             id: Reverse(id),
@@ -109,32 +113,15 @@ impl Room {
 
     /// Supernode: orders the members by rank; whether anything moved.
     pub(super) fn rerank(&mut self, now: Instant) -> bool {
-        let own = self.id();
         let mut entries = std::mem::take(&mut self.view.entries);
         let before: Vec<(NodeId, Reach)> = entries.iter().map(|entry| (entry.record.id(), entry.rank.reach)).collect();
         for entry in &mut entries {
             entry.rank = self.rank_of(now, &entry.record, entry.rank.tenure.0);
         }
-        entries.sort_by(|a, b| (b.record.id() == own).cmp(&(a.record.id() == own)).then_with(|| b.rank.cmp(&a.rank)));
-        let moved = !before.iter().copied().eq(entries.iter().map(|entry| (entry.record.id(), entry.rank.reach)));
         self.view.entries = entries;
-        moved
-    }
-
-    /// Supernode: the view changed; everyone is told.
-    pub(super) fn view_changed(&mut self, now: Instant) {
-        self.rerank(now);
-        self.view.number = self.view.number.saturating_add(1);
-        self.view.invitations = self.door.invitations(now);
-        self.view.former = self.former.records();
-        for id in self.sequencer.followers.keys().copied().collect::<Vec<_>>() {
-            let mut view = self.view.clone();
-            if planted(Plant::HalfAView) && self.sequencer.followers.keys().next() == Some(&id) {
-                view.entries.pop();
-            }
-            self.send(id, RoomMessage::View(Box::new(view)));
-        }
-        self.outputs.push_back(RoomOutput::Publish);
+        self.view.sort();
+        let after = self.view.entries.iter().map(|entry| (entry.record.id(), entry.rank.reach));
+        !before.into_iter().eq(after)
     }
 
     /// Supernode, every heartbeat: who was silent for too long is lost.

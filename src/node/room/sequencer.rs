@@ -4,6 +4,7 @@ use super::line::Line;
 use super::message::{Beat, Held, Lines, MAX_LINES, RoomMessage, Say};
 use super::parts::{Room, Standing, VIEW_COST};
 use super::plant::{Plant, planted};
+use super::telling::Has;
 use super::voices::Voices;
 use crate::node::identity::NodeId;
 use crate::node::room::line::Placed;
@@ -43,6 +44,8 @@ pub(super) struct Follower {
     pub(super) patience: Instant,
     /// Since when there is something that it does not hold.
     pub(super) behind: Option<Instant>,
+    /// Which view it has.
+    pub(super) has: Has,
     /// What there was by then. It has to hold all of that before it is waited for again: one that takes a line at a time, each just in
     /// time, would make everybody wait.
     pub(super) owes: u64,
@@ -51,7 +54,7 @@ pub(super) struct Follower {
 impl Follower {
     /// A member that has said nothing yet.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { held: 0, sent: None, answered: None, patience: now, behind: None, owes: 0 }
+        Self { held: 0, sent: None, answered: None, patience: now, behind: None, has: Has::Nothing, owes: 0 }
     }
 }
 
@@ -138,7 +141,8 @@ impl Room {
         }
         let head = self.log.head().seq;
         let lacks = u32::try_from(head.saturating_sub(held.seq)).unwrap_or(u32::MAX);
-        let cost = if held.number < self.view.number { VIEW_COST } else { lacks.min(VIEW_COST) };
+        let told = self.published.number(&self.view);
+        let cost = if held.number < told { VIEW_COST } else { lacks.min(VIEW_COST) };
         let again = held.again && cost > 0 && self.may_ask(from, cost);
         let fits = self.holds_ours(&held);
         if !fits && self.may_ask(from, cost.saturating_add(1)) {
@@ -148,6 +152,9 @@ impl Room {
             // It was silent for so long that it was taken for lost, and did not notice.
             return self.readmit(now, from);
         };
+        if held.number == told && follower.has == Has::Unsaid {
+            follower.has = Has::View(self.published.name(&self.view));
+        }
         let seq = if fits { held.seq } else { 0 };
         if seq >= follower.owes || seq == head {
             (follower.behind, follower.owes) = ((seq < head).then_some(now), head);
@@ -163,11 +170,12 @@ impl Room {
             follower.sent = Some(head);
             follower.held = seq;
             (follower.behind, follower.owes) = ((seq < head).then_some(now), head);
-            if held.number < self.view.number {
-                self.send(from, RoomMessage::View(Box::new(self.view.clone())));
+            if held.number < told {
+                self.tell_whole(from);
             }
             self.send_lines(from, seq.saturating_add(1), head);
-            self.dirty.beat = true;
+            // To it alone: after a change of supernode everybody says what it holds, and not everybody has to hear of each.
+            self.send(from, RoomMessage::Beat(self.beat()));
         }
         self.update_marks(now);
     }
@@ -195,6 +203,9 @@ impl Room {
     /// Works out what may be shown and what is safe.
     pub(super) fn update_marks(&mut self, now: Instant) {
         let head = self.log.head().seq;
+        if self.sequencer.shown >= head && self.sequencer.stable >= head {
+            return;
+        }
         let (shown, stable) = match self.view.entries.len() {
             0 | 1 => (head, if self.is_provisional() { self.sequencer.stable } else { head }),
             _ if planted(Plant::SafeAlone) => (head, head),
@@ -233,17 +244,22 @@ impl Room {
         due.map(|since| since + times.pass_over).filter(|due| *due > self.now).min()
     }
 
+    /// How far we are.
+    fn beat(&self) -> Beat {
+        Beat {
+            epoch: self.view.epoch,
+            number: self.published.number(&self.view),
+            head: self.log.head(),
+            shown: self.sequencer.shown,
+            stable: self.sequencer.stable,
+            round: self.sequencer.round,
+        }
+    }
+
     /// Tells everyone how far we are.
     pub(super) fn flush_beat(&mut self) {
         if std::mem::take(&mut self.dirty.beat) && matches!(self.standing, Standing::Leading(_)) {
-            let beat = Beat {
-                epoch: self.view.epoch,
-                number: self.view.number,
-                head: self.log.head(),
-                shown: self.sequencer.shown,
-                stable: self.sequencer.stable,
-                round: self.sequencer.round,
-            };
+            let beat = self.beat();
             for member in self.view.successors().collect::<Vec<_>>() {
                 self.send(member, RoomMessage::Beat(beat));
             }

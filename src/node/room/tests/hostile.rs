@@ -324,7 +324,9 @@ fn a_stranger_is_listened_to_only_at_the_door() {
     world.run(500);
     let before = world.peers[0].events.len();
     let current = world.peers[0].room.view().epoch;
-    let stranger = world.peers[1].room.view().clone();
+    let stranger = &world.peers[1].room;
+    let stamp = stranger.stamp();
+    let stranger = stranger.view().clone();
     for message in [
         RoomMessage::View(Box::new(stranger)),
         RoomMessage::Held(Held {
@@ -336,7 +338,7 @@ fn a_stranger_is_listened_to_only_at_the_door() {
             again: false,
         }),
         RoomMessage::Beat(Beat { epoch: current, number: 9, head: Head::default(), shown: 9, stable: 9, round: 1 }),
-        RoomMessage::Report(Report { next: current, head: Head::default() }),
+        RoomMessage::Report(Report { next: current, head: Head::default(), view: stamp }),
         RoomMessage::Fetch(Fetch { epoch: current, from: 0, to: u64::MAX }),
         RoomMessage::Ask(current),
     ] {
@@ -439,10 +441,10 @@ fn a_survivor_that_lies_about_what_it_holds_does_not_use_up_the_places() {
     for _ in 0..400 {
         world.run(10);
         let parts::Standing::Claiming(claiming) = &world.peers[1].room.standing else { continue };
-        let next = claiming.next;
+        let (next, view) = (claiming.next, world.peers[3].room.stamp());
         for seq in [u64::MAX - 1, 1 << 30] {
             let last = Head { seq, chain: ChainHash([7; 32]) };
-            world.inject(3, 1, RoomMessage::Report(Report { next, head: Head { seq: seq + 1, ..last } }));
+            world.inject(3, 1, RoomMessage::Report(Report { next, head: Head { seq: seq + 1, ..last }, view }));
             let mallory = &world.peers[3].identity;
             let id = LineId { voice: Voice { author: mallory.id(), start: 1 }, counter: 1 };
             let saying = Saying { room, id, previous: ChainHash::default(), time: 0, text: "x".to_owned() };

@@ -97,6 +97,7 @@ fn a_living_supernode_that_tells_two_stories_is_noticed_and_everybody_is_told_on
     let mut world = World::room_of(81, 4);
     world.oracle.liars = true;
     let room = world.peers[0].room.view().room;
+    world.run(3000);
     world.cut_way(0, 3);
     world.say(1, "first");
     world.say(2, "second");

@@ -115,6 +115,11 @@ impl Oracle {
         self.typed.entry(peer.room.outbox.voice()).or_default().pop();
     }
 
+    /// That one was let in before the story began.
+    pub(crate) fn admit(&mut self, room: RoomId, id: NodeId) {
+        self.admitted.entry(room).or_default().insert(id);
+    }
+
     /// A program was started anew.
     pub(crate) fn on_restart(&mut self, who: usize) {
         self.screens[who] = Screen { run: self.screens[who].run + 1, ..Screen::default() };
@@ -220,6 +225,9 @@ impl Oracle {
                     self.break_rule(Rule::ProvenHalf, format!("node {who} leads {live} and goes over unproven"));
                 }
             }
+            RoomMessage::View(_) => self.count("views told whole"),
+            RoomMessage::Patch(_) => self.count("views told as patches"),
+            RoomMessage::Whole(_) => self.count("patches that did not fit"),
             RoomMessage::Claim(_) => self.count("claims sent"),
             RoomMessage::HandOver(_) => self.count("hand-overs sent"),
             RoomMessage::Fetch(_) => self.count("gaps to be filled"),

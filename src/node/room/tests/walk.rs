@@ -56,7 +56,7 @@ impl Plan {
             Weather::CALM
         } else {
             let (delay, loss) = (rng.random_range(1..200), rng.random_range(0..=30));
-            Weather { delay: (1, delay), loss, give_up: (1, 30), replay: rng.random_range(0..=50) }
+            Weather { delay: (1, delay), loss, give_up: (1, 30), replay: rng.random_range(0..=50), ..Weather::CALM }
         };
         let mut gone = 0;
         let operations = (0..30 + nodes / 3).map(|_| {
