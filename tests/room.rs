@@ -22,6 +22,10 @@ mod files;
 mod door;
 
 #[cfg(test)]
+#[path = "room/shapes.rs"]
+mod shapes;
+
+#[cfg(test)]
 #[path = "room/real.rs"]
 mod real;
 

@@ -101,7 +101,7 @@ impl Times {
         warm: Duration::from_secs(10),
         lonely: Duration::from_millis(1500),
         redial: Duration::from_secs(1),
-        resend: Duration::from_secs(2),
+        resend: Duration::from_secs(1),
         retry: Duration::from_millis(300),
         door: Duration::from_secs(600),
         invitation: Duration::from_secs(24 * 3600),

@@ -96,8 +96,8 @@ impl Room {
         addresses.filter(|address| allowed || !loopback(address)).collect()
     }
 
-    /// Whether this node passes packets on for `asker`, to reach `to`: both are members or were lost, and look for each other; or `asker` was
-    /// just sent on to one.
+    /// Whether this node passes packets on for `asker`, to reach `to`: both are members, or were lost, perhaps because they cannot reach each
+    /// other any more and we reach both; or `asker` was just sent on to a member.
     pub fn passes_on(&self, now: Instant, asker: NodeId, to: NodeId) -> bool {
         self.knows(to) && asker != to && (self.knows(asker) || self.door.has_pass(now, asker))
     }

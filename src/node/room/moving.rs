@@ -56,6 +56,11 @@ impl Room {
             return;
         }
         if !promised && !handed && !raised {
+            if let Some(proof) =
+                view.proof.as_ref().filter(|proof| proof.verify() && proof.facts.room == self.view.room)
+            {
+                self.look_for_two_heirs(&proof.facts);
+            }
             // A claimer that we reported to may open its view after we followed another, and a supernode that we lost may not know it.
             let past = self.view.reigns.iter().any(|reign| reign.epoch == view.epoch);
             if !past && !self.promises.contains(&view.epoch) {
@@ -82,14 +87,36 @@ impl Room {
 
     /// Cuts our order off where the other history parts from it. What is cut off is not lost: it is said again there.
     fn settle(&mut self, view: &View, head: Head) {
-        let common = common_line(&self.view.reigns, self.log.head(), &view.reigns, head);
-        self.delivery.inherited.take_if(|(seq, _)| *seq > common);
-        self.rescue.keep(self.log.since(common.saturating_add(1)).cloned());
-        self.log.truncate(common);
-        self.outbox.on_truncated(common);
-        self.delivery.shown = self.delivery.shown.min(common);
+        let common = self.common_head(view, head);
+        self.cut_off(common);
+    }
+
+    /// The last line that the other history shares with ours. If it has another hash than ours there, a supernode told two stories: they
+    /// parted in the epoch before, or earlier.
+    fn common_head(&self, view: &View, head: Head) -> Head {
+        let (mut ours, mut end) = (self.view.reigns.as_slice(), self.log.head());
+        loop {
+            let seq = common_line(ours, end, &view.reigns, head);
+            let known = self.log.chain_at(seq);
+            let mut theirs =
+                view.reigns.iter().map(|reign| reign.base).chain([head]).filter(|theirs| theirs.seq == seq);
+            let differs = known.is_some_and(|known| theirs.any(|theirs| theirs.chain != known));
+            match ours.split_last() {
+                Some((last, earlier)) if differs && !planted(Plant::ByNumber) => (ours, end) = (earlier, last.base),
+                _ => return Head { seq, chain: known.unwrap_or_default() },
+            }
+        }
+    }
+
+    /// Our order ends with `last` from here on.
+    pub(super) fn cut_off(&mut self, last: Head) {
+        self.delivery.inherited.take_if(|(seq, _)| *seq > last.seq);
+        self.rescue.keep(self.log.since(last.seq.saturating_add(1)).cloned());
+        self.log.truncate(last);
+        self.outbox.on_truncated(last.seq);
+        self.delivery.shown = self.delivery.shown.min(last.seq);
         self.delivery.target = self.delivery.shown;
-        self.delivery.history = self.delivery.history.min(common);
+        self.delivery.history = self.delivery.history.min(last.seq);
     }
 
     /// The same epoch, a newer view.

@@ -2,6 +2,7 @@
 
 use super::author::Outbox;
 use super::bucket::Bucket;
+use super::comparing::Comparing;
 use super::config::RoomConfig;
 use super::crashes::Crashes;
 use super::delivery::Delivery;
@@ -15,6 +16,7 @@ use super::joining::Joining;
 use super::links::Links;
 use super::log::Log;
 use super::message::{HandOverFacts, RoomMessage};
+use super::muster::Musters;
 use super::output::{DialFailure, DialNumber, LinkDown, LinkedPeer, RoomOutput};
 use super::plant::{Plant, planted};
 use super::rank::Rank;
@@ -81,6 +83,10 @@ pub struct Room {
     pub(super) outbox: Outbox,
     /// What others and we said in an order that was given up.
     pub(super) rescue: Rescue,
+    /// Whether what we hold is what others hold.
+    pub(super) comparing: Comparing,
+    /// Who follows whom, when two halves meet.
+    pub(super) musters: Musters,
     /// The hand-over that we took last.
     pub(super) handed: Option<HandOverFacts>,
     /// Who holds what; means something while we lead.
@@ -194,6 +200,8 @@ impl Room {
             log: Log::default(),
             outbox: Outbox::new(id, start, now),
             rescue: Rescue::default(),
+            comparing: Comparing::default(),
+            musters: Musters::default(),
             handed: None,
             sequencer: Sequencer::default(),
             published: Published::default(),
@@ -322,6 +330,11 @@ impl Room {
             RoomMessage::Alive(epoch) => self.on_alive(now, from, epoch),
             RoomMessage::Abandon(next) => self.on_abandon(now, from, next),
             RoomMessage::Fetch(fetch) => self.on_fetch(from, fetch),
+            RoomMessage::Compare(seal) => self.on_compare(now, from, seal),
+            RoomMessage::Equivocation(proof) => self.on_equivocation(from, *proof),
+            RoomMessage::Muster(muster) => self.on_muster(now, from, muster),
+            RoomMessage::Allegiance(allegiance) => self.on_allegiance(now, from, &allegiance),
+            RoomMessage::Proof(proof) => self.on_proof(now, from, &proof),
         }
     }
 
@@ -355,6 +368,7 @@ impl Room {
             self.drop_lost(now);
             self.seek_former(now);
             self.note_loneliness(now);
+            self.prove(now);
         }
         if self.published.due().is_some_and(|due| now >= due) {
             self.flush_view(now);

@@ -1,7 +1,6 @@
 //! The supernode's view: opening an epoch, ordering the members, and letting go of those that are lost.
 
 use super::epoch::Epoch;
-use super::line::LineId;
 use super::message::HandOver;
 use super::parts::{Leading, Room, Standing, VIEW_COST};
 use super::rank::{ALL_REACH_IT, Rank, Reach};
@@ -91,11 +90,11 @@ impl Room {
     fn voices_of_order(&self) -> Voices {
         let mut voices = self.delivery.voices.clone();
         for placed in self.log.since(self.delivery.shown.saturating_add(1)) {
-            voices.note(placed.line.id(), placed.head.seq);
+            voices.note(&placed.line, placed.head.seq);
         }
         if let Some((seq, inherited)) = &self.delivery.inherited {
-            for (voice, counter) in inherited {
-                voices.note(LineId { voice: *voice, counter: *counter }, *seq);
+            for spoken in inherited {
+                voices.note_spoken(*spoken, *seq);
             }
         }
         voices

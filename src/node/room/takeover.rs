@@ -33,8 +33,8 @@ pub(super) struct Claiming {
     alive: BTreeSet<NodeId>,
     /// Who was asked for lines that we lack, and until when we wait.
     pub(super) fetching: Option<(NodeId, Instant)>,
-    /// Who did not deliver what it said it holds.
-    failed: BTreeSet<NodeId>,
+    /// Who did not deliver what it said it holds, or holds another order than ours.
+    pub(super) failed: BTreeSet<NodeId>,
     /// How often it was made again under a higher counter.
     renewed: u8,
 }
@@ -173,6 +173,10 @@ impl Room {
                 claiming.reports.insert(from, report.head);
                 if report.view == claiming.view {
                     claiming.same_view.insert(from);
+                }
+                // Two may hold as many lines, and not the same. It comes over to our order, and can tell who is to blame.
+                if self.log.chain_at(report.head.seq).is_some_and(|ours| ours != report.head.chain) {
+                    self.show_seal(from, report.head.seq);
                 }
                 self.resolve_claim(now);
             }

@@ -3,6 +3,7 @@
 mod coming_in;
 mod detecting;
 mod hostile;
+mod liars;
 mod losing;
 mod model;
 mod oracle;

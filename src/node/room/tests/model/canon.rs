@@ -37,6 +37,9 @@ pub(super) fn room(room: &mut Room, now: Instant) {
     if room.links.dials.is_empty() && room.joining.as_ref().is_none_or(|joining| joining.dials.is_empty()) {
         room.links.last_dial = 0;
     }
+    // Nobody tells two stories here: nothing is compared, and what was proven once is not asked for again.
+    room.comparing = Default::default();
+    room.musters.expire(now);
     // Jitter need not differ from one draw to the next.
     room.dice.rewind();
     room.now = room.now.max(ago(TICK));

@@ -34,6 +34,7 @@ const NEVER: Duration = Duration::from_secs(1_000_000_000);
 pub(super) const TIMES: Times = Times {
     heartbeat: TICK,
     ask: TICK,
+    gather: TICK,
     suspect: Duration::from_secs(2),
     confirm: TICK,
     burst: TICK,
@@ -42,7 +43,6 @@ pub(super) const TIMES: Times = Times {
     promise: Duration::from_secs(2),
     alone: Duration::from_secs(3),
     pass_over: TICK,
-    gather: Duration::ZERO,
     member: Duration::from_secs(3),
     unlinked: Duration::from_secs(2),
     quit: Duration::from_secs(2),
