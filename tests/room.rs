@@ -22,8 +22,16 @@ mod files;
 mod door;
 
 #[cfg(test)]
+#[path = "room/shapes.rs"]
+mod shapes;
+
+#[cfg(test)]
 #[path = "room/real.rs"]
 mod real;
+
+#[cfg(test)]
+#[path = "room/size.rs"]
+mod size;
 
 #[cfg(test)]
 #[path = "room/quiet.rs"]

@@ -5,9 +5,11 @@ use crate::node::identity::{Identity, NodeId};
 use crate::node::wire;
 use crate::stun::fingerprint::Fingerprint;
 use core::fmt;
+use core::ops::{Deref, DerefMut};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The longest name, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
@@ -84,13 +86,45 @@ pub struct MemberFacts {
     pub sequence: u64,
 }
 
-/// A member's facts with its signature.
+/// A member's facts with its signature. A copy of it is another hand on the same bytes: a room's view is copied whenever it changes, and
+/// nearly all records in it stay what they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRecord(Arc<SignedFacts>);
+
+/// What a [`MemberRecord`] is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberRecord {
+pub struct SignedFacts {
     /// What is said.
     pub facts: MemberFacts,
     /// Made with the key that `facts.id` is.
     pub signature: Signature,
+}
+
+impl Deref for MemberRecord {
+    type Target = SignedFacts;
+
+    fn deref(&self) -> &SignedFacts {
+        &self.0
+    }
+}
+
+impl DerefMut for MemberRecord {
+    /// Of this copy alone.
+    fn deref_mut(&mut self) -> &mut SignedFacts {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl Serialize for MemberRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for MemberRecord {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        SignedFacts::deserialize(deserializer).map(|signed| Self(Arc::new(signed)))
+    }
 }
 
 /// Why a record is not believed.
@@ -136,13 +170,13 @@ impl MemberRecord {
 
     fn sign_facts(identity: &Identity, facts: MemberFacts) -> Self {
         let signature = Signature(identity.sign(DOMAIN, &wire::encode(&facts)));
-        Self { facts, signature }
+        Self(Arc::new(SignedFacts { facts, signature }))
     }
 
     /// The same, as another build of the program would say it.
     #[cfg(test)]
-    pub(crate) fn of_build(self, identity: &Identity, build: u32) -> Self {
-        Self::sign_facts(identity, MemberFacts { build, ..self.facts })
+    pub(crate) fn of_build(&self, identity: &Identity, build: u32) -> Self {
+        Self::sign_facts(identity, MemberFacts { build, ..self.facts.clone() })
     }
 
     /// Whether it keeps the limits and is signed by whom it names.
@@ -160,12 +194,12 @@ impl MemberRecord {
     }
 
     /// Whose it is.
-    pub const fn id(&self) -> NodeId {
+    pub fn id(&self) -> NodeId {
         self.facts.id
     }
 
     /// The key that connections to it are made with.
-    pub const fn noise(&self) -> PublicKey {
+    pub fn noise(&self) -> PublicKey {
         PublicKey(self.facts.noise)
     }
 }

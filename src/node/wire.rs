@@ -4,14 +4,79 @@
 //! before they are allocated: a message of ten bytes cannot ask for a gigabyte.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use core::fmt;
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::sync::Arc;
 
 /// The largest encoded message, in bytes: a view of 4096 members with eight addresses each fits.
 pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
 const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_MESSAGE_BYTES>> =
     bincode::config::standard().with_limit::<MAX_MESSAGE_BYTES>();
+
+/// A value that is encoded once and sent to many: a copy is another hand on the same bytes. What came from a peer is decoded when it is
+/// looked at, and may be anything.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Encoded(Arc<[u8]>);
+
+impl Encoded {
+    /// The bytes of `value`.
+    pub fn new<T: Serialize>(value: &T) -> Self {
+        Self(encode(value).into())
+    }
+
+    /// The value that they are.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, WireError> {
+        decode(&self.0, MAX_MESSAGE_BYTES)
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
+
+impl Serialize for Encoded {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Encoded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = Encoded;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Encoded, E> {
+                Ok(Encoded(bytes.into()))
+            }
+
+            fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Encoded, E> {
+                Ok(Encoded(bytes.into()))
+            }
+        }
+
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+}
 
 /// Why bytes are not a message. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +139,19 @@ mod tests {
         assert_eq!(decode::<String>(&claim, 1000), Err(WireError::Malformed));
         assert_eq!(decode::<Vec<u64>>(&claim, 1000), Err(WireError::Malformed));
         assert_eq!(decode::<Vec<String>>(&claim, 1000), Err(WireError::Malformed));
+    }
+
+    #[test]
+    fn what_is_encoded_once_is_bytes_within_a_message_and_bounded_like_them() {
+        let message = (7u8, Encoded::new(&"hello"));
+        let bytes = encode(&message);
+        let back: (u8, Encoded) = decode(&bytes, 100).unwrap();
+        assert_eq!(back, message);
+        assert_eq!(back.1.decode::<String>(), Ok("hello".to_owned()));
+        assert_eq!(back.1.decode::<u64>(), Err(WireError::Trailing(5)));
+        // Two to the fortieth are claimed, one follows.
+        let claim = [7, 253, 0, 0, 0, 0, 0, 1, 0, 0, 9];
+        assert_eq!(decode::<(u8, Encoded)>(&claim, 100), Err(WireError::Malformed));
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// What waits longer than this waits in vain.
+/// Whoever hears nothing at all for so long waits in vain.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn node() -> String {
@@ -75,10 +75,8 @@ impl Person {
 
     /// The next event of this kind that is as it should be; those before it are of no interest.
     fn hears(&self, kind: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + PATIENCE;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let event = self.events.recv_timeout(left).unwrap_or_else(|_| panic!("{} heard no {kind}", self.name));
+            let event = self.events.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{} heard no {kind}", self.name));
             if event["event"] == kind && is_it(&event) {
                 return event;
             }

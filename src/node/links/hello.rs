@@ -83,7 +83,7 @@ impl Hello {
     }
 
     /// Who says it.
-    pub(super) const fn id(&self) -> NodeId {
+    pub(super) fn id(&self) -> NodeId {
         self.record.id()
     }
 

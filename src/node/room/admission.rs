@@ -1,7 +1,7 @@
 //! Letting people in: the door's answers, the supernode's welcome.
 
 use super::door::{Asked, Decision};
-use super::message::{Answer, InvitationState, Join, Refusal, RoomMessage, Voucher, VoucherFacts, Welcome};
+use super::message::{Answer, InvitationState, Join, Refusal, RoomMessage, Voucher, VoucherFacts};
 use super::output::{Invitation, RoomOutput};
 use super::parts::{Room, Standing, VIEW_COST};
 use super::plant::{Plant, planted};
@@ -13,7 +13,6 @@ use crate::node::api::{ErrorCode, Event};
 use crate::node::identity::NodeId;
 use crate::node::record::{MemberRecord, PROTOCOL_VERSION};
 use crate::time::Instant;
-use rand::Rng as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Characters of an id that must be typed at least.
@@ -73,8 +72,8 @@ impl Room {
     pub fn invite(&mut self, now: Instant) -> Option<Invitation> {
         self.on_wake(now);
         let (mut id, mut secret) = ([0; 16], [0; 32]);
-        self.rng.fill_bytes(&mut id);
-        self.rng.fill_bytes(&mut secret);
+        self.dice.fill(&mut id);
+        self.dice.fill(&mut secret);
         let lifetime = self.config.times.invitation;
         let remaining_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let state = InvitationState { id, secret, by: self.id(), remaining_ms, used_by: None };
@@ -219,6 +218,7 @@ impl Room {
             self.refuse(id, Refusal::Malformed);
             return false;
         }
+        self.flush_due_view(now);
         self.last_counter = self.last_counter.max(join.counter);
         let next = self.next_epoch();
         let members = self.sequencer.followers.keys().copied().collect();
@@ -307,7 +307,7 @@ impl Room {
         }
     }
 
-    /// Supernode: makes `record`'s node a member and welcomes it.
+    /// Supernode: makes `record`'s node a member. It is welcomed when the others hear of it.
     pub(super) fn admit(&mut self, now: Instant, record: MemberRecord) {
         let id = record.id();
         if id == self.id() {
@@ -331,9 +331,7 @@ impl Room {
         }
         self.sequencer.followers.remove(&id);
         self.note_seen(id);
+        self.published.welcome(id);
         self.view_changed(now);
-        self.sequencer.followers.insert(id, Follower::new(now));
-        let welcome = Welcome { view: self.view.clone(), head: self.log.head(), voices: self.sequencer.voices.all() };
-        self.send(id, RoomMessage::Welcome(Box::new(welcome)));
     }
 }

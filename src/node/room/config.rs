@@ -9,13 +9,15 @@ pub struct RoomConfig {
     pub open: bool,
     /// Admit whoever asks from a loopback address.
     pub local: bool,
+    /// A room of fewer members hears of each change of its view at once; a larger one of several together.
+    pub at_once: usize,
     /// Times.
     pub times: Times,
 }
 
 impl Default for RoomConfig {
     fn default() -> Self {
-        Self { open: false, local: false, times: Times::DEFAULT }
+        Self { open: false, local: false, at_once: 50, times: Times::DEFAULT }
     }
 }
 
@@ -44,6 +46,8 @@ pub struct Times {
     pub alone: Duration,
     /// A successor that does not acknowledge for this long is passed over.
     pub pass_over: Duration,
+    /// Between two changes of a large room's view that everyone is told of.
+    pub gather: Duration,
     /// A member that was silent for this long is no member any more: more than the five seconds for which a machine may well be busy.
     pub member: Duration,
     /// The same for a member whose link is down.
@@ -87,6 +91,7 @@ impl Times {
         promise: Duration::from_millis(1500),
         alone: Duration::from_millis(2500),
         pass_over: Duration::from_millis(300),
+        gather: Duration::from_millis(50),
         member: Duration::from_secs(6),
         unlinked: Duration::from_secs(1),
         quit: Duration::from_secs(2),
@@ -96,7 +101,7 @@ impl Times {
         warm: Duration::from_secs(10),
         lonely: Duration::from_millis(1500),
         redial: Duration::from_secs(1),
-        resend: Duration::from_secs(2),
+        resend: Duration::from_secs(1),
         retry: Duration::from_millis(300),
         door: Duration::from_secs(600),
         invitation: Duration::from_secs(24 * 3600),

@@ -11,6 +11,7 @@
 
 use super::config::Times;
 use super::epoch::Epoch;
+use super::joining::Joining;
 use super::message::{RoomMessage, Verdict};
 use super::output::RoomOutput;
 use super::parts::{Room, Standing};
@@ -34,7 +35,7 @@ const DISBELIEF: Duration = Duration::from_secs(10);
 /// When whom was heard, and what we suspect.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Detector {
-    heard: BTreeMap<NodeId, Instant>,
+    pub(super) heard: BTreeMap<NodeId, Instant>,
     health: Health,
     /// Exists while the supernode is suspected.
     pub(super) suspicion: Option<Suspicion>,
@@ -64,7 +65,7 @@ impl Health {
 /// The supernode may be lost.
 #[derive(Clone, Debug)]
 pub(super) struct Suspicion {
-    since: Instant,
+    pub(super) since: Instant,
     /// When to ping, ask the witnesses and look again.
     next: Instant,
     /// When to ask the supernode itself again.
@@ -193,7 +194,7 @@ impl Room {
 
     /// Looks after the supernode's heartbeat.
     pub(super) fn tick_detector(&mut self, now: Instant) {
-        if !matches!(self.standing, Standing::Following) {
+        if !matches!(self.standing, Standing::Following) || self.waits_to_return() {
             return;
         }
         let supernode = self.view.epoch.supernode;
@@ -323,9 +324,14 @@ impl Room {
         }
     }
 
+    /// Whether we know already where to go instead, and only wait for our moment.
+    fn waits_to_return(&self) -> bool {
+        self.joining.as_ref().is_some_and(Joining::is_later)
+    }
+
     /// When to look again.
     pub(super) fn next_detection(&self) -> Option<Instant> {
-        if !matches!(self.standing, Standing::Following) {
+        if !matches!(self.standing, Standing::Following) || self.waits_to_return() {
             return None;
         }
         let heard = self.detector.last_heard(self.view.epoch.supernode).unwrap_or(self.now);

@@ -23,19 +23,20 @@ const FRESH: Duration = Duration::from_secs(300);
 /// Who was lost.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Former {
-    members: BTreeMap<NodeId, Lost>,
+    pub(super) members: BTreeMap<NodeId, Lost>,
     /// Since when there is nobody else in the room.
     alone: Option<Instant>,
     /// The user knows that.
     told: bool,
 }
 
+/// One of them.
 #[derive(Clone, Debug)]
-struct Lost {
+pub(super) struct Lost {
     record: MemberRecord,
-    since: Instant,
+    pub(super) since: Instant,
     /// When to try next, and the pause after that.
-    next: Instant,
+    pub(super) next: Instant,
     pause: Duration,
 }
 
@@ -139,7 +140,12 @@ impl Room {
 
     /// Tells `id` where we belong.
     pub(super) fn say_hello(&mut self, id: NodeId) {
-        let hello = Hello { room: self.view.room, epoch: self.view.epoch, live: self.live() };
+        let mut live = self.live();
+        if live.contains(&id) {
+            // Whoever follows us weighs us against nobody, and a thousand members' names to each of a thousand are 32 MB.
+            live.retain(|other| *other == self.id());
+        }
+        let hello = Hello { room: self.view.room, epoch: self.view.epoch, live };
         self.send(id, RoomMessage::Hello(hello));
     }
 

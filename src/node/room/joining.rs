@@ -1,13 +1,14 @@
 //! Asking to be let in.
 
 use super::admission::NOWHERE;
-use super::epoch::RoomId;
+use super::epoch::{Epoch, RoomId};
 use super::message::{Answer, Join, Refusal, RoomMessage, Voucher};
 use super::output::{DialFailure, DialNumber, DialTo, Invited, LinkedPeer, RoomOutput};
-use super::parts::Room;
+use super::parts::{Room, Standing};
 use crate::node::api::{ErrorCode, Event};
 use crate::node::identity::NodeId;
 use crate::node::record::{MemberRecord, PROTOCOL_VERSION};
+use crate::node::wire;
 use crate::time::{Duration, Instant};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,12 +25,18 @@ const NO_ANSWER: Duration = Duration::from_secs(30);
 /// The same for a door of our own room: there are others to try.
 const NO_RETURN: Duration = Duration::from_secs(2);
 
+/// Whoever goes back to a supernode with all others of its half waits for a moment of its own, within this for each member.
+const SPREAD_EACH: Duration = Duration::from_millis(5);
+
+/// And within this.
+const SPREAD: Duration = Duration::from_secs(5);
+
 /// On the way into a room.
 #[derive(Clone, Debug)]
 pub(super) struct Joining {
     errand: Errand,
     /// Calls on their way, and to whom if that is known.
-    dials: BTreeMap<DialNumber, Option<NodeId>>,
+    pub(super) dials: BTreeMap<DialNumber, Option<NodeId>>,
     /// Whose door we stand at.
     pub(super) host: Option<NodeId>,
     voucher: Option<Voucher>,
@@ -39,6 +46,17 @@ pub(super) struct Joining {
     deadline: Instant,
     /// When to ask again.
     retry: Option<Instant>,
+    /// When to set out at all.
+    later: Option<Later>,
+}
+
+/// A return that waits for its moment.
+#[derive(Clone, Debug)]
+struct Later {
+    at: Instant,
+    host: MemberRecord,
+    /// The epoch that is to be left. Should another begin before, there is no reason to go.
+    epoch: Epoch,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +82,13 @@ impl Joining {
 
     /// When something is to be done.
     pub(super) fn next(&self) -> Instant {
-        self.retry.map_or(self.deadline, |retry| retry.min(self.deadline))
+        let later = self.later.as_ref().map(|later| later.at);
+        [self.retry, later].into_iter().flatten().fold(self.deadline, Instant::min)
+    }
+
+    /// Whether it waits for its moment.
+    pub(super) const fn is_later(&self) -> bool {
+        self.later.is_some()
     }
 }
 
@@ -132,14 +156,41 @@ impl Room {
             waiting: false,
             deadline,
             retry: None,
+            later: None,
         });
     }
 
     /// Back to a supernode of our own room, with somebody's word if there is one. Not while the user wants to go elsewhere.
+    ///
+    /// A member is told to go back when all others are, and a thousand at once would be too many for whoever lets them in: each has its own
+    /// moment, and follows whom it follows until then.
     pub(super) fn go_back(&mut self, now: Instant, host: &MemberRecord, voucher: Option<Voucher>) {
         if self.joining.is_some() || host.id() == self.id() {
             return;
         }
+        if !matches!(self.standing, Standing::Following) {
+            return self.set_out(now, host, voucher);
+        }
+        let at = now + self.own_moment(host.id());
+        self.begin_joining(at, Errand::Return, Vec::new());
+        if let Some(joining) = &mut self.joining {
+            joining.voucher = voucher;
+            joining.later = Some(Later { at, host: host.clone(), epoch: self.view.epoch });
+        }
+    }
+
+    /// How long we wait before we go back to `host`: spread over all members by what nobody can choose again every time, their keys.
+    fn own_moment(&self, host: NodeId) -> Duration {
+        let members = u32::try_from(self.view.entries.len()).unwrap_or(u32::MAX);
+        let span = SPREAD_EACH.saturating_mul(members).min(SPREAD);
+        let lot = blake3::hash(&wire::encode(&(self.id(), host, self.view.epoch.counter)));
+        let lot = lot.as_bytes().first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        let micros = u128::from(lot) * span.as_micros() >> 32;
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+
+    /// The moment has come to go back.
+    fn set_out(&mut self, now: Instant, host: &MemberRecord, voucher: Option<Voucher>) {
         if self.links.contains(host.id()) {
             self.begin_joining(now, Errand::Return, Vec::new());
         } else {
@@ -265,6 +316,14 @@ impl Room {
     /// Gives up, or asks again.
     pub(super) fn tick_joining(&mut self, now: Instant) {
         let Some(joining) = &mut self.joining else { return };
+        if let Some(later) = joining.later.take_if(|later| now >= later.at) {
+            let voucher = joining.voucher.take();
+            self.joining = None;
+            if later.epoch == self.view.epoch && matches!(self.standing, Standing::Following) {
+                self.set_out(now, &later.host, voucher);
+            }
+            return;
+        }
         if now >= joining.deadline {
             return self.fail_joining(ErrorCode::Timeout, "they did not let you in in time");
         }

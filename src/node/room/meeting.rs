@@ -139,22 +139,21 @@ impl Room {
         }
     }
 
-    /// Two halves of a room met. The one where more members live leads; then the higher epoch. What the other says of its half cannot be
-    /// proven until views are signed by their members, but whoever follows us does not follow it, and of those that we never heard of no
-    /// more count than of those that we know: a member cannot depose us by making up a half.
+    /// Two halves of a room met. The one where more members live leads; then the higher epoch. What the other says of its half is only the
+    /// occasion: its members are asked before we go. Whoever follows us does not follow it, and of those that we never heard of no more
+    /// count than of those that we know, since anyone can make up keys.
     fn weigh(&mut self, now: Instant, from: NodeId, hello: &Hello) {
         let ours: BTreeSet<NodeId> = self.live().into_iter().collect();
         let known: BTreeSet<NodeId> = self.view.ids().chain(self.former.ids()).collect();
         let theirs: BTreeSet<NodeId> = hello.live.iter().copied().filter(|id| !ours.contains(id)).collect();
         let proven = theirs.intersection(&known).count();
         let theirs = theirs.len().min(proven * 2);
-        if (theirs, hello.epoch) > (ours.len(), self.view.epoch) && !planted(Plant::Stay) {
-            let record = self.links.get(from).map(|link| link.record.clone());
-            if let Some(record) = record {
-                self.go_back(now, &record, None);
-            }
-        } else {
+        if theirs < self.outnumbered_by(hello.epoch) || planted(Plant::Stay) {
             self.say_hello_at_times(now, from);
+        } else if !planted(Plant::BelieveSizes) {
+            self.doubt(now, from, hello.epoch);
+        } else if let Some(record) = self.links.get(from).map(|link| link.record.clone()) {
+            self.go_back(now, &record, None);
         }
     }
 

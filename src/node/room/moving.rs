@@ -9,6 +9,7 @@ use super::plant::{Plant, planted};
 use super::rescue::Rescue;
 use super::sequencer::Sequencer;
 use super::takeover::MAX_EPOCHS_SKIPPED;
+use super::telling::Published;
 use super::view::{View, common_line};
 use crate::mrt::SecretId;
 use crate::node::api::{Event, Path, Succession};
@@ -18,15 +19,21 @@ use crate::time::Instant;
 use std::collections::BTreeSet;
 
 impl Room {
-    /// A view comes.
+    /// A whole view comes.
     pub(super) fn on_view(&mut self, now: Instant, from: NodeId, view: View) {
+        self.take_view(now, from, view, false);
+    }
+
+    /// A view comes, or what a patch made of ours, which was `verified` then.
+    pub(super) fn take_view(&mut self, now: Instant, from: NodeId, view: View, verified: bool) {
+        let verify = |room: &Self, view: &View| if verified { Ok(()) } else { view.verify(Some(&room.view)) };
         if from != view.epoch.supernode || view.room != self.view.room || !self.knows(from) {
             return self.alert("forged", format!("{from} sent a view in somebody else's place"));
         }
         if view.epoch == self.view.epoch {
             let newer = view.number > self.view.number && matches!(self.standing, Standing::Following);
             if newer && view.contains(self.id()) {
-                if let Err(error) = view.verify(Some(&self.view)) {
+                if let Err(error) = verify(self, &view) {
                     return self.alert("forged", format!("{from} sent a view that is not in order: {error}"));
                 }
                 self.follow(now, view);
@@ -49,6 +56,11 @@ impl Room {
             return;
         }
         if !promised && !handed && !raised {
+            if let Some(proof) =
+                view.proof.as_ref().filter(|proof| proof.verify() && proof.facts.room == self.view.room)
+            {
+                self.look_for_two_heirs(&proof.facts);
+            }
             // A claimer that we reported to may open its view after we followed another, and a supernode that we lost may not know it.
             let past = self.view.reigns.iter().any(|reign| reign.epoch == view.epoch);
             if !past && !self.promises.contains(&view.epoch) {
@@ -57,7 +69,7 @@ impl Room {
             return self.say_hello(from);
         }
         let sound = view.epoch.counter > self.view.epoch.counter && view.contains(self.id());
-        if let Err(error) = view.verify(Some(&self.view)) {
+        if let Err(error) = verify(self, &view) {
             return self.alert("forged", format!("{from} sent a view that is not in order: {error}"));
         }
         if !sound {
@@ -75,14 +87,36 @@ impl Room {
 
     /// Cuts our order off where the other history parts from it. What is cut off is not lost: it is said again there.
     fn settle(&mut self, view: &View, head: Head) {
-        let common = common_line(&self.view.reigns, self.log.head(), &view.reigns, head);
-        self.delivery.inherited.take_if(|(seq, _)| *seq > common);
-        self.rescue.keep(self.log.since(common.saturating_add(1)).cloned());
-        self.log.truncate(common);
-        self.outbox.on_truncated(common);
-        self.delivery.shown = self.delivery.shown.min(common);
+        let common = self.common_head(view, head);
+        self.cut_off(common);
+    }
+
+    /// The last line that the other history shares with ours. If it has another hash than ours there, a supernode told two stories: they
+    /// parted in the epoch before, or earlier.
+    fn common_head(&self, view: &View, head: Head) -> Head {
+        let (mut ours, mut end) = (self.view.reigns.as_slice(), self.log.head());
+        loop {
+            let seq = common_line(ours, end, &view.reigns, head);
+            let known = self.log.chain_at(seq);
+            let mut theirs =
+                view.reigns.iter().map(|reign| reign.base).chain([head]).filter(|theirs| theirs.seq == seq);
+            let differs = known.is_some_and(|known| theirs.any(|theirs| theirs.chain != known));
+            match ours.split_last() {
+                Some((last, earlier)) if differs && !planted(Plant::ByNumber) => (ours, end) = (earlier, last.base),
+                _ => return Head { seq, chain: known.unwrap_or_default() },
+            }
+        }
+    }
+
+    /// Our order ends with `last` from here on.
+    pub(super) fn cut_off(&mut self, last: Head) {
+        self.delivery.inherited.take_if(|(seq, _)| *seq > last.seq);
+        self.rescue.keep(self.log.since(last.seq.saturating_add(1)).cloned());
+        self.log.truncate(last);
+        self.outbox.on_truncated(last.seq);
+        self.delivery.shown = self.delivery.shown.min(last.seq);
         self.delivery.target = self.delivery.shown;
-        self.delivery.history = self.delivery.history.min(common);
+        self.delivery.history = self.delivery.history.min(last.seq);
     }
 
     /// The same epoch, a newer view.
@@ -94,7 +128,8 @@ impl Room {
         for id in self.view.ids().collect::<Vec<_>>() {
             self.former.remove(id);
         }
-        for state in self.view.invitations.clone() {
+        // One that has no time left is over, or about to be.
+        for state in self.view.invitations.iter().filter(|state| state.remaining_ms > 0).cloned().collect::<Vec<_>>() {
             self.learn_invitation(now, state);
         }
         self.detector.retain(|id| self.links.contains(id) || self.view.contains(id));
@@ -110,6 +145,7 @@ impl Room {
         let moved = view.epoch.supernode != self.view.epoch.supernode;
         self.standing = Standing::Following;
         self.sequencer = Sequencer::default();
+        self.published = Published::default();
         self.detector.suspicion = None;
         self.detector.deserted = None;
         self.last_counter = self.last_counter.max(view.epoch.counter);

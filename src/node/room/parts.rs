@@ -2,10 +2,12 @@
 
 use super::author::Outbox;
 use super::bucket::Bucket;
+use super::comparing::Comparing;
 use super::config::RoomConfig;
 use super::crashes::Crashes;
 use super::delivery::Delivery;
 use super::detector::Detector;
+use super::dice::Dice;
 use super::door::Door;
 use super::epoch::{Epoch, Head, RoomId};
 use super::former::Former;
@@ -14,12 +16,14 @@ use super::joining::Joining;
 use super::links::Links;
 use super::log::Log;
 use super::message::{HandOverFacts, RoomMessage};
+use super::muster::Musters;
 use super::output::{DialFailure, DialNumber, LinkDown, LinkedPeer, RoomOutput};
 use super::plant::{Plant, planted};
 use super::rank::Rank;
 use super::rescue::Rescue;
 use super::sequencer::Sequencer;
 use super::takeover::{Claiming, Promised};
+use super::telling::Published;
 use super::view::{Entry, Reason, Reign, View};
 use super::warm::Warm;
 use crate::mrt::SecretId;
@@ -27,8 +31,6 @@ use crate::node::api::{Election, ErrorCode, Event, RankExplained, Succession};
 use crate::node::identity::{Identity, NodeId};
 use crate::node::record::MemberRecord;
 use crate::time::{Duration, Instant};
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -36,7 +38,7 @@ use std::sync::Arc;
 pub(super) const MAX_ELECTIONS: usize = 32;
 
 /// Alerts that may come at once.
-const MAX_ALERTS: u32 = 16;
+pub(super) const MAX_ALERTS: u32 = 16;
 
 /// One more every so often.
 const ALERT_EVERY: Duration = Duration::from_secs(5);
@@ -53,13 +55,13 @@ pub(super) const VIEW_COST: u32 = 128;
 /// Askers that are remembered, at most.
 const MAX_ASKERS: usize = 8192;
 
-/// One node's part in a room.
-#[derive(Debug)]
+/// One node's part in a room. A value: a copy goes on as the room itself would.
+#[derive(Clone, Debug)]
 pub struct Room {
     pub(super) identity: Arc<Identity>,
     pub(super) record: MemberRecord,
     pub(super) config: RoomConfig,
-    pub(super) rng: StdRng,
+    pub(super) dice: Dice,
     /// Who is in the room, as the supernode says (or we do).
     pub(super) view: View,
     /// What we are in it.
@@ -81,10 +83,18 @@ pub struct Room {
     pub(super) outbox: Outbox,
     /// What others and we said in an order that was given up.
     pub(super) rescue: Rescue,
+    /// Whether what we hold is what others hold.
+    pub(super) comparing: Comparing,
+    /// Who follows whom, when two halves meet.
+    pub(super) musters: Musters,
     /// The hand-over that we took last.
     pub(super) handed: Option<HandOverFacts>,
     /// Who holds what; means something while we lead.
     pub(super) sequencer: Sequencer,
+    /// What the members were told of the view; means something while we lead.
+    pub(super) published: Published,
+    /// Of which epoch we last asked for a whole view, since a patch did not fit, and when.
+    pub(super) asked_whole: Option<(Epoch, Instant)>,
     /// What was shown.
     pub(super) delivery: Delivery,
     pub(super) history: VecDeque<Election>,
@@ -99,11 +109,11 @@ pub struct Room {
     /// When we last answered another leader of this room.
     pub(super) said_hello: Option<Instant>,
     pub(super) dirty: Dirty,
-    alerts: Bucket,
+    pub(super) alerts: Bucket,
     /// Invitations that two used, as the user was told.
     pub(super) disputed: BTreeSet<[u8; 16]>,
     /// What each member may still make us do.
-    favours: BTreeMap<NodeId, Bucket>,
+    pub(super) favours: BTreeMap<NodeId, Bucket>,
     /// The time of the last call.
     pub(super) now: Instant,
     pub(super) outputs: VecDeque<RoomOutput>,
@@ -153,10 +163,10 @@ impl Room {
         now: Instant,
         seed: [u8; 32],
     ) -> Self {
-        let mut rng = StdRng::from_seed(seed);
+        let mut dice = Dice::new(seed);
         let mut room = [0; 16];
-        rng.fill_bytes(&mut room);
-        let start = rng.next_u64();
+        dice.fill(&mut room);
+        let start = dice.number();
         let id = identity.id();
         let epoch = Epoch { counter: 1, supernode: id };
         let rank = Rank::first(id);
@@ -177,7 +187,7 @@ impl Room {
             identity,
             record,
             config,
-            rng,
+            dice,
             view,
             standing: Standing::Leading(Leading { next_beat: now }),
             links: Links::default(),
@@ -190,8 +200,12 @@ impl Room {
             log: Log::default(),
             outbox: Outbox::new(id, start, now),
             rescue: Rescue::default(),
+            comparing: Comparing::default(),
+            musters: Musters::default(),
             handed: None,
             sequencer: Sequencer::default(),
+            published: Published::default(),
+            asked_whole: None,
             delivery: Delivery::default(),
             history: VecDeque::new(),
             promises: VecDeque::new(),
@@ -230,6 +244,7 @@ impl Room {
         }
         if !again && let Some(follower) = self.sequencer.followers.get_mut(&id) {
             follower.sent = None;
+            follower.has = follower.has.over_another_link();
         }
         self.on_joining_link(now, &peer);
         if self.knows(id) {
@@ -259,6 +274,7 @@ impl Room {
         self.on_leaving_link_down(now, id);
         if let Some(follower) = self.sequencer.followers.get_mut(&id) {
             follower.sent = None;
+            follower.has = follower.has.over_another_link();
             follower.behind = follower.behind.or(Some(now));
         }
         if matches!(self.standing, Standing::Following) && id == self.view.epoch.supernode {
@@ -292,6 +308,7 @@ impl Room {
             // Of strangers nothing else is listened to; those who were members may not know that they are not.
             _ if !self.knows(from) => self.call_stranger(from),
             RoomMessage::View(view) => self.on_view(now, from, *view),
+            RoomMessage::Patch(patch) => self.on_patch(now, from, &patch),
             RoomMessage::Lines(lines) => self.on_lines(now, from, lines),
             RoomMessage::Beat(beat) => self.on_beat(now, from, beat),
             RoomMessage::HandOver(hand_over) => self.on_hand_over(now, from, hand_over),
@@ -300,6 +317,7 @@ impl Room {
             RoomMessage::Held(held) => self.on_held(now, from, held),
             RoomMessage::Rescue(lines) => self.on_rescue(now, from, lines),
             RoomMessage::Elsewhere(hello) => self.on_elsewhere(now, from, &hello),
+            RoomMessage::Whole(epoch) => self.on_whole(from, epoch),
             RoomMessage::Reaches(reaches) => self.on_reaches(from, reaches),
             RoomMessage::Record(record) => self.on_record(now, from, *record),
             RoomMessage::Invite(state) => self.on_invite(now, from, state),
@@ -312,6 +330,11 @@ impl Room {
             RoomMessage::Alive(epoch) => self.on_alive(now, from, epoch),
             RoomMessage::Abandon(next) => self.on_abandon(now, from, next),
             RoomMessage::Fetch(fetch) => self.on_fetch(from, fetch),
+            RoomMessage::Compare(seal) => self.on_compare(now, from, seal),
+            RoomMessage::Equivocation(proof) => self.on_equivocation(from, *proof),
+            RoomMessage::Muster(muster) => self.on_muster(now, from, muster),
+            RoomMessage::Allegiance(allegiance) => self.on_allegiance(now, from, &allegiance),
+            RoomMessage::Proof(proof) => self.on_proof(now, from, &proof),
         }
     }
 
@@ -345,6 +368,10 @@ impl Room {
             self.drop_lost(now);
             self.seek_former(now);
             self.note_loneliness(now);
+            self.prove(now);
+        }
+        if self.published.due().is_some_and(|due| now >= due) {
+            self.flush_view(now);
         }
         self.update_marks(now);
     }
@@ -369,10 +396,12 @@ impl Room {
             _ => None,
         };
         let pass_over = beat.and_then(|_| self.next_pass_over());
+        let telling = beat.and_then(|_| self.published.due());
         let joining = self.joining.as_ref().map(Joining::next);
         let due = [
             beat,
             pass_over,
+            telling,
             joining,
             self.next_detection(),
             self.next_takeover(),

@@ -1,14 +1,12 @@
-//! The supernode's view: opening an epoch, ordering the members, and telling them of every change.
+//! The supernode's view: opening an epoch, ordering the members, and letting go of those that are lost.
 
 use super::epoch::Epoch;
-use super::line::LineId;
-use super::message::{HandOver, RoomMessage};
-use super::output::RoomOutput;
+use super::message::HandOver;
 use super::parts::{Leading, Room, Standing, VIEW_COST};
-use super::plant::{Plant, planted};
 use super::rank::{ALL_REACH_IT, Rank, Reach};
 use super::sequencer::{Follower, Sequencer};
 use super::steady::Steady;
+use super::telling::Has;
 use super::view::{MAX_REIGNS, Reason, Reign};
 use super::voices::Voices;
 use crate::node::identity::NodeId;
@@ -28,6 +26,10 @@ impl Room {
         proof: Option<HandOver>,
     ) {
         let (own, old) = (self.id(), self.view.epoch.supernode);
+        let base = self.published.begin(&self.view, reason);
+        if reason == Reason::Lost {
+            self.note_crash(now);
+        }
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.view.entries)
             .into_iter()
             .partition(|entry| entry.record.id() == own || members.contains(&entry.record.id()));
@@ -55,12 +57,20 @@ impl Room {
             // Who reported a moment ago counts as ours until it says otherwise; who was handed over has yet to come; who is ours already
             // stays as it is.
             let follower = match reason {
-                Reason::Lost => Follower { answered: Some(now), ..Follower::new(now) },
+                Reason::Lost => Follower { answered: Some(now), has: self.published.has(*id), ..Follower::new(now) },
                 Reason::Merged => {
                     let as_before = before.followers.get(id).copied().unwrap_or(Follower::new(now));
-                    Follower { held: 0, sent: None, behind: None, owes: 0, ..as_before }
+                    Follower {
+                        held: 0,
+                        sent: None,
+                        behind: None,
+                        owes: 0,
+                        has: as_before.has.in_another_epoch(),
+                        ..as_before
+                    }
                 }
-                _ => Follower::new(now),
+                // The supernode before told everybody the same, and nobody is told that nothing fits.
+                _ => Follower { has: Has::View(base), ..Follower::new(now) },
             };
             self.sequencer.followers.insert(*id, follower);
         }
@@ -68,6 +78,7 @@ impl Room {
         self.detector.suspicion = None;
         self.announce(now, reason.into());
         self.view_changed(now);
+        self.flush_view(now);
         self.update_marks(now);
         self.resend(now);
         if self.quitting.is_some() {
@@ -79,11 +90,11 @@ impl Room {
     fn voices_of_order(&self) -> Voices {
         let mut voices = self.delivery.voices.clone();
         for placed in self.log.since(self.delivery.shown.saturating_add(1)) {
-            voices.note(placed.line.id(), placed.head.seq);
+            voices.note(&placed.line, placed.head.seq);
         }
         if let Some((seq, inherited)) = &self.delivery.inherited {
-            for (voice, counter) in inherited {
-                voices.note(LineId { voice: *voice, counter: *counter }, *seq);
+            for spoken in inherited {
+                voices.note_spoken(*spoken, *seq);
             }
         }
         voices
@@ -99,10 +110,9 @@ impl Room {
                 .followers
                 .get(&id)
                 .is_none_or(|follower| now.saturating_since(follower.patience) < lately);
-        let crashes = self.view.crashes.iter().find(|(build, _)| *build == record.facts.build);
         Rank {
             reach: if heard { Reach::Heard } else { Reach::Silent },
-            crashes: Reverse(crashes.map_or(0, |(_, count)| *count)),
+            crashes: Reverse(self.view.crashes_of(record)),
             reached: ALL_REACH_IT,
             tenure: Reverse(tenure),
             capacity: 0,
@@ -131,26 +141,9 @@ impl Room {
         for (entry, rank) in entries.iter_mut().zip(ranks) {
             entry.rank = rank;
         }
-        entries.sort_by(|a, b| (b.record.id() == own).cmp(&(a.record.id() == own)).then_with(|| b.rank.cmp(&a.rank)));
-        let moved = !before.iter().eq(entries.iter().map(|entry| &entry.rank));
         self.view.entries = entries;
-        moved
-    }
-
-    /// Supernode: the view changed; everyone is told.
-    pub(super) fn view_changed(&mut self, now: Instant) {
-        self.rerank(now);
-        self.view.number = self.view.number.saturating_add(1);
-        self.view.invitations = self.door.invitations(now);
-        self.view.former = self.former.records();
-        for id in self.sequencer.followers.keys().copied().collect::<Vec<_>>() {
-            let mut view = self.view.clone();
-            if planted(Plant::HalfAView) && self.sequencer.followers.keys().next() == Some(&id) {
-                view.entries.pop();
-            }
-            self.send(id, RoomMessage::View(Box::new(view)));
-        }
-        self.outputs.push_back(RoomOutput::Publish);
+        self.view.sort();
+        !before.iter().eq(self.view.entries.iter().map(|entry| &entry.rank))
     }
 
     /// Supernode, every heartbeat: who was silent for too long is lost.

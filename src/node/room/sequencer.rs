@@ -6,13 +6,14 @@ use super::parts::{Room, Standing, VIEW_COST};
 use super::plant::{Plant, planted};
 use super::rank::Reach;
 use super::steady::Steady;
+use super::telling::Has;
 use super::voices::Voices;
 use crate::node::identity::NodeId;
 use crate::node::room::line::Placed;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 
-/// Successors that hold a line before it counts as safe.
+/// Successors that hold a line before it counts as safe: the next in line, or all there are.
 pub(super) const STABLE_COPIES: usize = 3;
 
 /// What the supernode keeps.
@@ -47,6 +48,8 @@ pub(super) struct Follower {
     pub(super) patience: Instant,
     /// Since when there is something that it does not hold.
     pub(super) behind: Option<Instant>,
+    /// Which view it has.
+    pub(super) has: Has,
     /// What there was by then. It has to hold all of that before it is waited for again: one that takes a line at a time, each just in
     /// time, would make everybody wait.
     pub(super) owes: u64,
@@ -55,7 +58,7 @@ pub(super) struct Follower {
 impl Follower {
     /// A member that has said nothing yet.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { held: 0, sent: None, answered: None, patience: now, behind: None, owes: 0 }
+        Self { held: 0, sent: None, answered: None, patience: now, behind: None, has: Has::Nothing, owes: 0 }
     }
 }
 
@@ -65,7 +68,7 @@ impl Room {
         let line = if planted(Plant::MadeUp) { self.made_up(line) } else { line };
         let id = line.id();
         let last = self.log.head();
-        if !self.sequencer.voices.note(id, last.seq.saturating_add(1)) {
+        if !self.sequencer.voices.note(&line, last.seq.saturating_add(1)) {
             return;
         }
         let placed = Placed::place(&self.identity, self.view.epoch, last, line);
@@ -113,6 +116,10 @@ impl Room {
             return self.alert("forged", format!("{from} sent a line that is not its own"));
         }
         let id = say.line.id();
+        if self.sequencer.voices.contradicts(&say.line) {
+            let proven = self.sequencer.voices.is_proven(id.voice);
+            return self.accuse_author(id.voice, proven);
+        }
         let highest = self.sequencer.voices.highest(id.voice);
         // Its own order: after a gap only if everything before it is known to be safe elsewhere.
         if planted(Plant::Backwards)
@@ -138,13 +145,21 @@ impl Room {
         }
         let head = self.log.head().seq;
         let lacks = u32::try_from(head.saturating_sub(held.seq)).unwrap_or(u32::MAX);
-        let cost = if held.number < self.view.number { VIEW_COST } else { lacks.min(VIEW_COST) };
+        let told = self.published.number(&self.view);
+        let cost = if held.number < told { VIEW_COST } else { lacks.min(VIEW_COST) };
         let again = held.again && cost > 0 && self.may_ask(from, cost);
+        let fits = self.holds_ours(&held);
+        if !fits && self.may_ask(from, cost.saturating_add(1)) {
+            self.show_seal(from, held.seq.min(head));
+        }
         let Some(follower) = self.sequencer.followers.get_mut(&from) else {
             // It was silent for so long that it was taken for lost, and did not notice.
             return self.readmit(now, from);
         };
-        let seq = held.seq.min(head);
+        if held.number == told && follower.has == Has::Unsaid {
+            follower.has = Has::View(self.published.name(&self.view));
+        }
+        let seq = if fits { held.seq } else { 0 };
         if seq >= follower.owes || seq == head {
             (follower.behind, follower.owes) = ((seq < head).then_some(now), head);
         }
@@ -159,13 +174,20 @@ impl Room {
             follower.sent = Some(head);
             follower.held = seq;
             (follower.behind, follower.owes) = ((seq < head).then_some(now), head);
-            if held.number < self.view.number {
-                self.send(from, RoomMessage::View(Box::new(self.view.clone())));
+            if held.number < told {
+                self.tell_whole(from);
             }
             self.send_lines(from, seq.saturating_add(1), head);
-            self.dirty.beat = true;
+            // To it alone: after a change of supernode everybody says what it holds, and not everybody has to hear of each.
+            self.send(from, RoomMessage::Beat(self.beat()));
         }
         self.update_marks(now);
+    }
+
+    /// Whether what a member holds is our order: as many lines in another order count for nothing.
+    fn holds_ours(&self, held: &Held) -> bool {
+        let ours = self.log.chain_at(held.seq).map_or(held.seq < self.log.oldest(), |ours| ours == held.chain);
+        ours || planted(Plant::ByNumber)
     }
 
     /// Lines `from..=to`, as far as they are kept, in messages of bounded size.
@@ -185,17 +207,19 @@ impl Room {
     /// Works out what may be shown and what is safe.
     pub(super) fn update_marks(&mut self, now: Instant) {
         let head = self.log.head().seq;
+        if self.sequencer.shown >= head && self.sequencer.stable >= head {
+            return;
+        }
         let (shown, stable) = match self.view.entries.len() {
             0 | 1 => (head, if self.is_provisional() { self.sequencer.stable } else { head }),
-            members => {
-                let first =
-                    self.view.successors().filter_map(|id| self.sequencer.followers.get(&id)).find(|follower| {
-                        follower.behind.is_none_or(|since| now.saturating_since(since) < self.config.times.pass_over)
-                    });
-                let mut held: Vec<u64> = self.sequencer.followers.values().map(|follower| follower.held).collect();
-                held.sort_unstable_by(|a, b| b.cmp(a));
-                let stable = held.get(STABLE_COPIES.min(members - 1) - 1).copied().unwrap_or(0);
-                (first.map_or(0, |follower| follower.held), stable)
+            _ if planted(Plant::SafeAlone) => (head, head),
+            _ => {
+                // A frozen member blocks nobody: it is passed over, until it holds everything again.
+                let passed = |since| now.saturating_since(since) >= self.config.times.pass_over;
+                let followers = self.view.successors().filter_map(|id| self.sequencer.followers.get(&id));
+                let next = followers.filter(|follower| !follower.behind.is_some_and(passed));
+                let held: Vec<u64> = next.take(STABLE_COPIES).map(|follower| follower.held).collect();
+                (held.first().copied().unwrap_or(0), held.iter().copied().min().unwrap_or(0))
             }
         };
         let stable = stable.min(shown.max(self.sequencer.shown));
@@ -224,17 +248,22 @@ impl Room {
         due.map(|since| since + times.pass_over).filter(|due| *due > self.now).min()
     }
 
+    /// How far we are.
+    fn beat(&self) -> Beat {
+        Beat {
+            epoch: self.view.epoch,
+            number: self.published.number(&self.view),
+            head: self.log.head(),
+            shown: self.sequencer.shown,
+            stable: self.sequencer.stable,
+            round: self.sequencer.round,
+        }
+    }
+
     /// Tells everyone how far we are.
     pub(super) fn flush_beat(&mut self) {
         if std::mem::take(&mut self.dirty.beat) && matches!(self.standing, Standing::Leading(_)) {
-            let beat = Beat {
-                epoch: self.view.epoch,
-                number: self.view.number,
-                head: self.log.head(),
-                shown: self.sequencer.shown,
-                stable: self.sequencer.stable,
-                round: self.sequencer.round,
-            };
+            let beat = self.beat();
             for member in self.view.successors().collect::<Vec<_>>() {
                 self.send(member, RoomMessage::Beat(beat));
             }

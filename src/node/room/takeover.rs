@@ -1,7 +1,7 @@
 //! After a crash: the first in line claims, survivors report what they hold, gaps are filled, the view opens.
 
 use super::epoch::{Epoch, Head};
-use super::message::{Claim, ClaimFacts, Fetch, Report, RoomMessage, Taken};
+use super::message::{Claim, ClaimFacts, Fetch, Report, RoomMessage, Taken, ViewStamp};
 use super::parts::{Room, Standing};
 use super::plant::{Plant, planted};
 use super::view::Reason;
@@ -27,11 +27,14 @@ pub(super) struct Claiming {
     /// Everybody but us and the lost one.
     pub(super) expected: BTreeSet<NodeId>,
     reports: BTreeMap<NodeId, Head>,
+    /// Our view, and who has the same.
+    view: ViewStamp,
+    same_view: BTreeSet<NodeId>,
     alive: BTreeSet<NodeId>,
     /// Who was asked for lines that we lack, and until when we wait.
     pub(super) fetching: Option<(NodeId, Instant)>,
-    /// Who did not deliver what it said it holds.
-    failed: BTreeSet<NodeId>,
+    /// Who did not deliver what it said it holds, or holds another order than ours.
+    pub(super) failed: BTreeSet<NodeId>,
     /// How often it was made again under a higher counter.
     renewed: u8,
 }
@@ -56,6 +59,8 @@ impl Room {
             since: now,
             expected: expected.clone(),
             reports: BTreeMap::new(),
+            view: self.stamp(),
+            same_view: BTreeSet::new(),
             alive: BTreeSet::new(),
             fetching: None,
             failed: BTreeSet::new(),
@@ -120,7 +125,10 @@ impl Room {
             self.send(from, RoomMessage::Taken(Taken { next: facts.next, counter: self.last_counter }));
         } else if take {
             self.promise(now, facts.next);
-            self.send(from, RoomMessage::Report(Report { next: facts.next, head: self.log.head() }));
+            self.send(
+                from,
+                RoomMessage::Report(Report { next: facts.next, head: self.log.head(), view: self.stamp() }),
+            );
         }
     }
 
@@ -163,6 +171,13 @@ impl Room {
         match &mut self.standing {
             Standing::Claiming(claiming) if report.next == claiming.next && claiming.expected.contains(&from) => {
                 claiming.reports.insert(from, report.head);
+                if report.view == claiming.view {
+                    claiming.same_view.insert(from);
+                }
+                // Two may hold as many lines, and not the same. It comes over to our order, and can tell who is to blame.
+                if self.log.chain_at(report.head.seq).is_some_and(|ours| ours != report.head.chain) {
+                    self.show_seal(from, report.head.seq);
+                }
                 self.resolve_claim(now);
             }
             // It reports late: the view is open, without it.
@@ -258,7 +273,7 @@ impl Room {
             return self.send(holder, RoomMessage::Fetch(fetch));
         }
         let (next, reporters) = (claiming.next, claiming.reports.keys().copied().collect::<BTreeSet<_>>());
-        self.note_crash(now);
+        self.published.expect(std::mem::take(&mut claiming.same_view));
         self.lead(now, next, Reason::Lost, &reporters, None);
     }
 

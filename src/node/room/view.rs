@@ -9,6 +9,7 @@ use crate::node::identity::NodeId;
 use crate::node::record::MemberRecord;
 use crate::node::wire;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Members of a room, at most.
@@ -28,7 +29,7 @@ pub const MAX_INVITATIONS: usize = 256;
 pub struct Entry {
     /// What it says of itself.
     pub record: MemberRecord,
-    /// Its rank, every term of it.
+    /// Its rank, every term of it, its id among them: members are looked up by that.
     pub rank: Rank,
     /// From where the supernode hears it: what of the record's addresses is proven. `None`: through somebody else, or it is the supernode.
     pub seen: Option<IpAddr>,
@@ -70,6 +71,19 @@ pub struct View {
     pub proof: Option<HandOver>,
 }
 
+/// One of the views of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewName {
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// Its number there.
+    pub number: u64,
+}
+
+/// A hash over a view: [`View::digest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewDigest(pub [u8; 32]);
+
 /// [`Succession`], for the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
@@ -106,6 +120,9 @@ pub enum ViewError {
     /// A member appears twice.
     #[error("a member twice")]
     Twice,
+    /// Members are not in the order of their ranks, or a rank is somebody else's.
+    #[error("not in the order of ranks")]
+    Disorder,
     /// A record that its member did not sign.
     #[error("a record that its member did not sign")]
     BadRecord,
@@ -114,7 +131,7 @@ pub enum ViewError {
 impl View {
     /// A place in the line: 0 leads.
     pub fn position(&self, id: NodeId) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.record.id() == id)
+        self.entries.iter().position(|entry| entry.rank.id.0 == id)
     }
 
     /// Whether `id` is in it.
@@ -124,12 +141,12 @@ impl View {
 
     /// What `id` says of itself.
     pub fn record(&self, id: NodeId) -> Option<&MemberRecord> {
-        self.entries.iter().map(|entry| &entry.record).find(|record| record.id() == id)
+        self.position(id).and_then(|place| self.entries.get(place)).map(|entry| &entry.record)
     }
 
     /// Everybody, the supernode first.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.entries.iter().map(|entry| entry.record.id())
+        self.entries.iter().map(|entry| entry.rank.id.0)
     }
 
     /// Everybody but the supernode, in order of succession.
@@ -142,8 +159,39 @@ impl View {
         self.reigns.last().map_or_else(Head::default, |reign| reign.base)
     }
 
+    /// Which view of the room it is: no two of one supernode share that.
+    pub const fn name(&self) -> ViewName {
+        ViewName { epoch: self.epoch, number: self.number }
+    }
+
+    /// How often supernodes of `record`'s build were lost.
+    pub fn crashes_of(&self, record: &MemberRecord) -> u32 {
+        let build = record.facts.build;
+        self.crashes.iter().find(|(other, _)| *other == build).map_or(0, |(_, count)| *count)
+    }
+
+    /// Puts the members into the order that their ranks say: the supernode, then whoever ranks highest.
+    pub fn sort(&mut self) {
+        let leads = self.epoch.supernode;
+        let key = |entry: &Entry| entry.record.id() != leads;
+        self.entries.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| b.rank.cmp(&a.rank)));
+    }
+
     /// Whether it is in order. Records equal to those in `known`, which were verified before, are not verified again.
     pub fn verify(&self, known: Option<&Self>) -> Result<(), ViewError> {
+        self.verify_shape()?;
+        let mut ids: Vec<NodeId> = self.ids().collect();
+        ids.sort_unstable();
+        if ids.is_sorted_by(|a, b| a < b) {
+            self.verify_records(self.entries.iter().map(|entry| &entry.record).chain(&self.former), known)
+        } else {
+            Err(ViewError::Twice)
+        }
+    }
+
+    /// All of it but who the members are: lists within their bounds, the supernode first, the others by rank, lost members and
+    /// invitations by id.
+    pub(super) fn verify_shape(&self) -> Result<(), ViewError> {
         let bounded = (1..=MAX_MEMBERS).contains(&self.entries.len())
             && (1..=MAX_REIGNS).contains(&self.reigns.len())
             && self.invitations.len() <= MAX_INVITATIONS
@@ -158,26 +206,52 @@ impl View {
         if leads != Some(self.epoch.supernode) || self.reigns.last().map(|reign| reign.epoch) != Some(self.epoch) {
             return Err(ViewError::WrongSupernode);
         }
-        let distinct: std::collections::BTreeSet<NodeId> = self.ids().collect();
-        if distinct.len() != self.entries.len() {
-            return Err(ViewError::Twice);
-        }
-        let before =
-            known.into_iter().flat_map(|view| view.entries.iter().map(|entry| &entry.record).chain(&view.former));
-        let before: std::collections::BTreeMap<NodeId, &MemberRecord> =
-            before.map(|record| (record.id(), record)).collect();
-        let sound = |record: &MemberRecord| before.get(&record.id()) == Some(&record) || record.verify().is_ok();
-        let members = self.entries.iter().all(|entry| sound(&entry.record));
-        let lost = self.former.iter().all(sound);
-        if !members || !lost {
-            return Err(ViewError::BadRecord);
+        let own = self.entries.iter().all(|entry| entry.rank.id.0 == entry.record.id());
+        let lost = self.former.is_sorted_by(|a, b| a.id() < b.id());
+        let invited = self.invitations.is_sorted_by(|a, b| a.id < b.id);
+        let ranked = self.entries.get(1..).unwrap_or_default().is_sorted_by(|a, b| a.rank > b.rank);
+        if !own || !ranked || !lost || !invited {
+            return Err(ViewError::Disorder);
         }
         Ok(())
     }
 
-    /// A hash over all of it: what deltas will be checked against.
-    pub fn hash(&self) -> [u8; 32] {
-        *blake3::hash(&wire::encode(self)).as_bytes()
+    /// Whether each record is signed by whom it names, or is known.
+    pub(super) fn verify_records<'a>(
+        &self,
+        records: impl Iterator<Item = &'a MemberRecord>,
+        known: Option<&Self>,
+    ) -> Result<(), ViewError> {
+        let before =
+            known.into_iter().flat_map(|view| view.entries.iter().map(|entry| &entry.record).chain(&view.former));
+        let before: BTreeMap<NodeId, &MemberRecord> = before.map(|record| (record.id(), record)).collect();
+        let mut records = records;
+        let sound = |record: &MemberRecord| before.get(&record.id()) == Some(&record) || record.verify().is_ok();
+        if records.all(sound) { Ok(()) } else { Err(ViewError::BadRecord) }
+    }
+
+    /// A hash over all of it but the time that invitations have left, which passes by itself. Of a record it covers the signature, and so all
+    /// that is signed.
+    pub fn digest(&self) -> ViewDigest {
+        let mut hash = blake3::Hasher::new_derive_key("anjer 2026 view");
+        let mut bytes = Vec::with_capacity(self.entries.len() * 192);
+        let mut put = |part: Vec<u8>| {
+            bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(&part);
+        };
+        put(wire::encode(&(self.room, self.epoch, self.reason, self.number, self.admitted, self.entries.len())));
+        put(wire::encode(&(&self.reigns, &self.crashes, &self.proof, self.former.len())));
+        for state in &self.invitations {
+            put(wire::encode(&(state.id, state.secret, state.by, state.used_by)));
+        }
+        for entry in &self.entries {
+            put(wire::encode(&(&entry.rank, entry.seen, entry.record.signature)));
+        }
+        for record in &self.former {
+            put(wire::encode(&(record.id(), record.signature)));
+        }
+        hash.update(&bytes);
+        ViewDigest(*hash.finalize().as_bytes())
     }
 }
 

@@ -3,11 +3,15 @@
 mod coming_in;
 mod detecting;
 mod hostile;
+mod liars;
 mod losing;
+mod model;
 mod oracle;
+mod patches;
 mod plants;
 mod ranking;
 mod screen;
+mod size;
 mod talking;
 mod walk;
 mod world;

@@ -27,12 +27,17 @@ pub(crate) struct World {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     pub(crate) oracle: Oracle,
     pub(crate) weather: Weather,
+    /// What each sent of what kind: messages, bytes.
+    pub(crate) sent: BTreeMap<(usize, &'static str), (u64, u64)>,
     links: BTreeMap<(usize, usize), Link>,
     /// What was said last on links that broke.
     old: BTreeMap<(usize, usize), VecDeque<(usize, RoomMessage)>>,
     queue: BTreeMap<(Instant, u64), Happening>,
     count: u64,
     rng: StdRng,
+    indices: BTreeMap<NodeId, usize>,
+    /// When whose timer is due.
+    timers: BTreeSet<(Instant, usize)>,
 }
 
 /// What the links are like: what a reliable transport makes of delay and loss.
@@ -46,10 +51,12 @@ pub(crate) struct Weather {
     pub(crate) give_up: (u64, u64),
     /// How many in a hundred links begin with old messages, once more.
     pub(crate) replay: u32,
+    /// What each can send, in bytes a second.
+    pub(crate) uplink: u64,
 }
 
 impl Weather {
-    pub(crate) const CALM: Self = Self { delay: (5, 5), loss: 0, give_up: (5, 5), replay: 0 };
+    pub(crate) const CALM: Self = Self { delay: (5, 5), loss: 0, give_up: (5, 5), replay: 0, uplink: u64::MAX };
 }
 
 pub(crate) struct Peer {
@@ -71,6 +78,8 @@ pub(crate) struct Peer {
     /// The links that it believes to stand.
     believes: BTreeMap<usize, u64>,
     due: Option<Instant>,
+    /// When all that it sends has left.
+    pub(super) idle: Instant,
 }
 
 struct Link {
@@ -93,6 +102,21 @@ enum Happening {
     Heard { at: usize, id: NodeId },
     GiveUp { pair: (usize, usize), generation: u64 },
     Close { by: usize, to: usize, generation: u64 },
+}
+
+/// What a message is counted as.
+fn kind_of(message: &RoomMessage) -> &'static str {
+    match message {
+        RoomMessage::View(_) => "View",
+        RoomMessage::Patch(_) => "Patch",
+        RoomMessage::Welcome(_) => "Welcome",
+        RoomMessage::Lines(_) => "Lines",
+        RoomMessage::Beat(_) => "Beat",
+        RoomMessage::Held(_) => "Held",
+        RoomMessage::Ask(_) | RoomMessage::Verdict(_) => "Ask, Verdict",
+        RoomMessage::Claim(_) | RoomMessage::Report(_) => "Claim, Report",
+        _ => "others",
+    }
 }
 
 fn pair(a: usize, b: usize) -> (usize, usize) {
@@ -124,12 +148,17 @@ impl World {
                 stash: Vec::new(),
                 believes: BTreeMap::new(),
                 due: None,
+                idle: Instant::ZERO,
             }
         });
-        let peers = peers.collect();
+        let peers: Vec<Peer> = peers.collect();
+        let indices = peers.iter().enumerate().map(|(index, peer)| (peer.id, index)).collect();
+        let (sent, timers) = (BTreeMap::new(), BTreeSet::new());
         let (links, old, queue, cut) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let (oracle, weather) = (Oracle::new(n), Weather::CALM);
-        let mut world = Self { now: Instant::ZERO, peers, cut, oracle, weather, links, old, queue, count: 0, rng };
+        let now = Instant::ZERO;
+        let mut world =
+            Self { now, peers, cut, oracle, weather, sent, links, old, queue, count: 0, rng, indices, timers };
         (0..n).for_each(|index| world.call(index, |_, _| ()));
         world
     }
@@ -149,7 +178,9 @@ impl World {
 
     /// `n` nodes, of which the first `members` are in one room.
     pub(crate) fn room_of_some(seed: u64, n: usize, members: usize) -> Self {
-        let config = RoomConfig { local: true, ..RoomConfig::default() };
+        // Every second room does as large ones do.
+        let at_once = if seed.is_multiple_of(2) { 3 } else { 50 };
+        let config = RoomConfig { local: true, at_once, ..RoomConfig::default() };
         let mut world = Self::new(seed, n, &config);
         for index in 1..members {
             world.join(index, 0);
@@ -190,7 +221,11 @@ impl World {
         let result = verb(&mut self.peers[who].room, self.now);
         self.oracle.on_view(who, &self.peers);
         self.drain(who);
-        self.peers[who].due = self.peers[who].room.poll_timeout();
+        let due = self.peers[who].room.poll_timeout();
+        if let Some(before) = std::mem::replace(&mut self.peers[who].due, due) {
+            self.timers.remove(&(before, who));
+        }
+        self.timers.extend(due.map(|due| (due, who)));
         result
     }
 
@@ -206,6 +241,12 @@ impl World {
         let (after, why) =
             if refused { (DELAY * 4, LinkDown::Refused) } else { (self.give_up_after(), LinkDown::Lost) };
         self.unlink(who, after, why);
+    }
+
+    /// The same, and no system says that nobody listens there any more.
+    pub(crate) fn vanish(&mut self, who: usize) {
+        self.peers[who].alive = false;
+        self.unlink(who, Duration::from_secs(30), LinkDown::Lost);
     }
 
     /// The links of a node that is gone end at the others a while later.
@@ -313,8 +354,7 @@ impl World {
     pub(crate) fn run(&mut self, ms: u64) {
         let end = self.now + Duration::from_millis(ms);
         loop {
-            let timers = (0..self.peers.len()).filter(|index| self.is_running(*index));
-            let timer = timers.filter_map(|index| Some((self.peers[index].due?, index))).min();
+            let timer = self.timers.iter().copied().find(|(_, index)| self.is_running(*index));
             let first = self.queue.keys().next().copied();
             let timer_first = timer.filter(|(at, _)| first.is_none_or(|(queued, _)| *at < queued));
             if let Some((at, index)) = timer_first {
@@ -357,7 +397,7 @@ impl World {
             link.held.push((from, message));
             return;
         }
-        let mut at = self.now + link.delay;
+        let mut at = self.peers[from].idle.max(self.now) + link.delay;
         while self.weather.loss > 0 && self.rng.random_ratio(self.weather.loss, 100) {
             at = at + Duration::from_millis(100);
         }
@@ -375,7 +415,7 @@ impl World {
     }
 
     pub(super) fn index_of(&self, id: NodeId) -> usize {
-        self.peers.iter().position(|peer| peer.id == id).unwrap()
+        self.indices[&id]
     }
 
     fn drain(&mut self, who: usize) {
@@ -387,6 +427,11 @@ impl World {
                     let bytes = crate::node::wire::encode(&message);
                     let message = crate::node::wire::decode(&bytes, usize::MAX).unwrap();
                     let to = self.index_of(to);
+                    let sent = self.sent.entry((who, kind_of(&message))).or_default();
+                    *sent = (sent.0 + 1, sent.1 + bytes.len() as u64);
+                    let micros = bytes.len() as u64 * 1_000_000 / self.weather.uplink;
+                    let peer = &mut self.peers[who];
+                    peer.idle = peer.idle.max(self.now) + Duration::from_micros(micros);
                     self.transmit(who, to, message);
                 }
                 RoomOutput::Dial { dial, to } => self.dial(who, dial, &to),
@@ -506,7 +551,7 @@ impl World {
         }
     }
 
-    fn linked(&mut self, by: usize, to: usize, dial: DialNumber, secret: Option<crate::mrt::SecretId>) {
+    pub(super) fn linked(&mut self, by: usize, to: usize, dial: DialNumber, secret: Option<crate::mrt::SecretId>) {
         if !self.is_running(to) || self.is_cut(by, to) {
             return self.happen(Happening::DialFailed { at: by, dial, why: DialFailure::NoAnswer });
         }
