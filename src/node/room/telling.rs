@@ -235,7 +235,7 @@ impl Room {
 
     /// Whether we asked for it just now.
     pub(super) fn awaits_whole(&self, now: Instant, epoch: Epoch) -> bool {
-        let lately = |(asked, at)| asked == epoch && now.saturating_since(at) < self.config.times.heartbeat;
+        let lately = |(asked, at)| asked == epoch && now.saturating_since(at) < self.times().heartbeat;
         self.asked_whole.is_some_and(lately)
     }
 }
