@@ -262,6 +262,11 @@ impl Room {
         }
     }
 
+    /// Whether we stand at the door of that node.
+    pub(super) fn asks_at(&self, host: NodeId) -> bool {
+        self.joining.as_ref().is_some_and(|joining| joining.host == Some(host))
+    }
+
     /// Whether a welcome from `from` is expected, and if it is to a room that is new to us.
     pub(super) fn expects_welcome(&self, from: NodeId, room: RoomId) -> bool {
         self.joining.as_ref().is_some_and(|joining| {

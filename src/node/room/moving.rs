@@ -45,9 +45,17 @@ impl Room {
             && from == self.view.epoch.supernode
             && view.epoch.counter.saturating_sub(self.view.epoch.counter) <= MAX_EPOCHS_SKIPPED;
         if !promised && !handed && !raised {
+            // Who is to let us in may raise its epoch first, and take us for one of its own still: its welcome follows.
+            if self.asks_at(from) {
+                return;
+            }
             // A claimer that we reported to may open its view after we followed another, and a supernode that we lost may not know it.
-            let past = self.view.reigns.iter().any(|reign| reign.epoch == view.epoch);
-            if !past && !self.promises.contains(&view.epoch) {
+            // A supernode that hands over names one after the other, and each opens a view; what came before it may be on its way.
+            let named = view.proof.as_ref().is_some_and(|proof| {
+                let by = proof.facts.epoch.supernode;
+                proof.facts.next == view.epoch && by != from && self.knows(by) && proof.verify()
+            });
+            if !named && !self.is_past(view.epoch) {
                 self.alert("forged", format!("{from} sent a view of an epoch that it does not lead"));
             }
             return self.say_hello(from);
@@ -67,6 +75,11 @@ impl Room {
         if handed || reason == Succession::Quit {
             self.send(old, RoomMessage::Moved(self.view.epoch));
         }
+    }
+
+    /// Whether we lived in that epoch, or gave our word to whoever leads it.
+    fn is_past(&self, epoch: Epoch) -> bool {
+        self.view.reigns.iter().any(|reign| reign.epoch == epoch) || self.promises.contains(&epoch)
     }
 
     /// Cuts our order off where the other history parts from it. What is cut off is not lost: it is said again there.
@@ -152,6 +165,10 @@ impl Room {
             || (ours && matches!(&self.standing, Standing::Promised(promised) if promised.next == view.epoch))
             || (ours && view.epoch == self.view.epoch)
             || (ours && self.promises.contains(&view.epoch) && !self.hears_supernode(now));
+        if ours && !awaited && from == view.epoch.supernode && self.is_past(view.epoch) {
+            // It took us back on an acknowledgement that we sent before we lost it.
+            return self.say_hello(from);
+        }
         if !awaited || from != view.epoch.supernode {
             return self.alert("forged", format!("{from} sent a welcome that nobody asked for"));
         }

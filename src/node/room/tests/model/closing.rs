@@ -2,7 +2,7 @@
 //! become one again, with every line that ought to be on every screen. `eventually` of the checker's would not do: it is unsound where
 //! paths meet.
 
-use super::cell::Input;
+use super::cell::Broken;
 use super::system::{Node, System, Whole};
 use crate::node::room::parts::Standing;
 
@@ -78,7 +78,8 @@ impl System {
 
     /// One supernode, everybody in its view; all that anybody who is still here said or shows is shown by everybody.
     fn has_ended_well(&self, whole: &Whole) -> Result<(), &'static str> {
-        let cells: Vec<_> = whole.nodes.iter().enumerate().filter_map(|(who, node)| Some((who, node.cell()?))).collect();
+        let cells: Vec<_> =
+            whole.nodes.iter().enumerate().filter_map(|(who, node)| Some((who, node.cell()?))).collect();
         let Some((_, first)) = cells.first() else { return Ok(()) };
         let epoch = first.room.view.epoch;
         if cells.iter().any(|(_, cell)| cell.room.view.epoch != epoch) {
@@ -86,7 +87,8 @@ impl System {
         }
         for (_, cell) in &cells {
             let leads = cell.room.id() == epoch.supernode;
-            let right = if leads { cell.room.is_supernode() } else { matches!(cell.room.standing, Standing::Following) };
+            let right =
+                if leads { cell.room.is_supernode() } else { matches!(cell.room.standing, Standing::Following) };
             if !right || cell.room.quitting.is_some() {
                 return Err("somebody is neither member nor supernode");
             }
@@ -102,7 +104,8 @@ impl System {
             said.for_each(|(line, _)| due |= whole.spent.said & 1 << line);
             due |= whole.safe & cell.diary.held;
         }
-        let shows = |cell: &super::cell::Cell| cell.diary.screen.iter().fold(0, |shown, (line, ..)| shown | 1_u8 << line);
+        let shows =
+            |cell: &super::cell::Cell| cell.diary.screen.iter().fold(0, |shown, (line, ..)| shown | 1_u8 << line);
         if cells.iter().any(|(_, cell)| due & !shows(cell) != 0) {
             return Err("a line is missing on a screen");
         }
@@ -111,20 +114,11 @@ impl System {
 
     /// Everything that must hold always.
     pub(super) fn is_sound(&self, whole: &Whole) -> bool {
-        whole.nodes.iter().all(|node| node.diary().broken.is_none())
+        let fine = |broken| broken == Broken::HonestAccused && self.bounds.accused;
+        whole.nodes.iter().all(|node| node.diary().broken.is_none_or(fine))
             && !whole.dishonest
             && self.one_supernode_a_counter(whole)
             && self.same_members(whole)
             && self.one_order(whole)
-    }
-
-    /// A fair run from where it is, for whoever wants to look at it.
-    pub(super) fn run_on(&self, whole: &mut Whole, input: Option<(usize, Input)>, steps: u32) {
-        if let Some((who, input)) = input {
-            self.apply(whole, who, &input);
-        }
-        for _ in 0..steps {
-            self.go_on(whole);
-        }
     }
 }
