@@ -62,8 +62,13 @@ impl Room {
                 self.look_for_two_heirs(&proof.facts);
             }
             // A claimer that we reported to may open its view after we followed another, and a supernode that we lost may not know it.
-            let past = self.view.reigns.iter().any(|reign| reign.epoch == view.epoch);
-            if !past && !self.promises.contains(&view.epoch) {
+            // A supernode that hands over names one after the other, and each opens a view; what came before it may be on its way.
+            let named = view.proof.as_ref().is_some_and(|proof| {
+                let by = proof.facts.epoch.supernode;
+                let known = self.knows(by) || self.is_past(proof.facts.epoch);
+                proof.facts.next == view.epoch && by != from && known && proof.verify()
+            });
+            if !named && !self.is_past(view.epoch) {
                 self.alert("forged", format!("{from} sent a view of an epoch that it does not lead"));
             }
             return self.say_hello(from);
@@ -83,6 +88,11 @@ impl Room {
         if handed || reason == Succession::Quit {
             self.send(old, RoomMessage::Moved(self.view.epoch));
         }
+    }
+
+    /// Whether we lived in that epoch, or gave our word to whoever leads it.
+    fn is_past(&self, epoch: Epoch) -> bool {
+        self.view.reigns.iter().any(|reign| reign.epoch == epoch) || self.promises.contains(&epoch)
     }
 
     /// Cuts our order off where the other history parts from it. What is cut off is not lost: it is said again there.
@@ -193,12 +203,8 @@ impl Room {
             || (ours && matches!(&self.standing, Standing::Promised(promised) if promised.next == view.epoch))
             || (ours && view.epoch == self.view.epoch)
             || (ours && self.promises.contains(&view.epoch) && !self.hears_supernode(now));
-        if !awaited
-            && ours
-            && from == view.epoch.supernode
-            && self.view.reigns.iter().any(|reign| reign.epoch == view.epoch)
-        {
-            // What we said to it before we lost it came late, and it took us back. We have moved on.
+        if ours && !awaited && from == view.epoch.supernode && self.is_past(view.epoch) {
+            // It took us back on an acknowledgement that we sent before we lost it. We have moved on.
             return self.say_hello_at_times(now, from);
         }
         if !awaited || from != view.epoch.supernode {

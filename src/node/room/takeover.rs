@@ -7,6 +7,7 @@ use super::plant::{Plant, planted};
 use super::view::Reason;
 use crate::node::identity::NodeId;
 use crate::time::Instant;
+use core::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A claim may skip this many epochs at most: the claimer may have led epochs that we do not know, but nobody can use the numbers up.
@@ -105,10 +106,15 @@ impl Room {
         if facts.epoch != self.view.epoch {
             return self.say_hello(from);
         }
-        let Some(place) = self.view.position(from) else {
+        if !self.view.contains(from) {
             return self.say_hello(from);
+        }
+        // Two who claim at once, and whoever hears of both, must judge alike, and their views may differ, so that each has the other before
+        // itself in line: not by place then, or they would yield to each other for ever.
+        let outbids = |other: Epoch| {
+            let bid = |epoch: Epoch| (epoch.counter, Reverse(epoch.supernode));
+            bid(facts.next) > bid(other)
         };
-        let earlier = |room: &Self, other: NodeId| room.view.position(other).is_some_and(|other| place < other);
         let take = match &self.standing {
             Standing::Following => {
                 if self.hears_supernode(now) {
@@ -116,8 +122,8 @@ impl Room {
                 }
                 true
             }
-            Standing::Promised(promised) => promised.next.supernode == from || earlier(self, promised.next.supernode),
-            Standing::Claiming(_) => earlier(self, self.id()),
+            Standing::Promised(promised) => promised.next.supernode == from || outbids(promised.next),
+            Standing::Claiming(claiming) => outbids(claiming.next),
             Standing::Leading(_) => return self.send(from, RoomMessage::Alive(facts.epoch)),
             Standing::Inheriting(_) | Standing::Leaving(_) | Standing::Gone => false,
         };

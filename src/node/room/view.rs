@@ -255,16 +255,19 @@ impl View {
     }
 }
 
-/// The last line that two histories of a room share: the end of the last epoch that both went through.
+/// The last line that two histories of a room share: the end of the last epoch that both went through. An epoch may begin before the end of
+/// the one before it: who opens it may not have got all lines of that. Then the order was cut back to there, for all epochs before.
 pub fn common_line(ours: &[Reign], our_head: Head, theirs: &[Reign], their_head: Head) -> u64 {
-    let end = |reigns: &[Reign], index: usize, head: Head| reigns.get(index + 1).map_or(head.seq, |next| next.base.seq);
+    let end = |reigns: &[Reign], index: usize, head: Head| {
+        reigns.iter().skip(index.saturating_add(1)).map(|later| later.base.seq).fold(head.seq, u64::min)
+    };
     let shared = ours.iter().enumerate().rev().find_map(|(index, reign)| {
         let other = theirs.iter().position(|their| their.epoch == reign.epoch)?;
         Some(end(ours, index, our_head).min(end(theirs, other, their_head)))
     });
     // No epoch in common is remembered: at most what came before the first that either remembers.
     shared.unwrap_or_else(|| {
-        let first = |reigns: &[Reign]| reigns.first().map_or(0, |reign| reign.base.seq);
+        let first = |reigns: &[Reign]| reigns.iter().map(|reign| reign.base.seq).min().unwrap_or(0);
         first(ours).min(first(theirs))
     })
 }
@@ -291,5 +294,15 @@ mod tests {
         assert_eq!(common_line(&ours[..1], head(15), &theirs, head(30)), 12);
         assert_eq!(common_line(&ours[..1], head(5), &theirs, head(30)), 5);
         assert_eq!(common_line(&ours, head(20), &[reign(9, 9, 0)], head(3)), 0);
+    }
+
+    /// The third epoch was opened by one who had not got the last lines of the first when the second was opened. Whoever holds them must not
+    /// take them for the order that everybody has.
+    #[test]
+    fn an_epoch_that_begins_earlier_than_the_one_before_cuts_the_order_back() {
+        let ours = [reign(1, 1, 0)];
+        let theirs = [reign(1, 1, 0), reign(2, 2, 10), reign(3, 3, 7)];
+        assert_eq!(common_line(&ours, head(10), &theirs, head(u64::MAX)), 7);
+        assert_eq!(common_line(&theirs, head(9), &[&theirs[..], &[reign(4, 4, 8)]].concat(), head(u64::MAX)), 8);
     }
 }

@@ -12,7 +12,6 @@ use super::system::{TICK, TIMES};
 use crate::node::room::bucket::Bucket;
 use crate::node::room::parts::{MAX_ALERTS, Standing};
 use crate::time::{Duration, Instant};
-use std::hash::{Hash, Hasher};
 
 /// Longer than any time that a room compares an age with: the longest is the disbelief of ten seconds.
 const LONG_AGO: Duration = Duration::from_secs(11);
@@ -69,7 +68,7 @@ pub(super) fn room(room: &mut Room, now: Instant) {
 }
 
 /// A message without what only counts.
-pub(super) fn message(message: RoomMessage, _room: &Room) -> RoomMessage {
+pub(super) fn message(message: RoomMessage) -> RoomMessage {
     match message {
         RoomMessage::Beat(beat) => RoomMessage::Beat(message::Beat { round: 1, ..beat }),
         RoomMessage::Held(held) => RoomMessage::Held(message::Held { round: 1, ..held }),
@@ -109,20 +108,8 @@ pub(super) fn hash(bytes: &[u8]) -> u128 {
 
 /// Of all that counts.
 pub(super) fn hash_of(room: &Room, now: Instant, diary: &Diary) -> u128 {
-    let mut text = format!("{room:?}");
-    text = relative(&text, now);
-    struct Bytes(Vec<u8>);
-    impl Hasher for Bytes {
-        fn finish(&self) -> u64 {
-            0
-        }
-        fn write(&mut self, bytes: &[u8]) {
-            self.0.extend_from_slice(bytes);
-        }
-    }
-    let mut bytes = Bytes(text.into_bytes());
-    format!("{diary:?}").hash(&mut bytes);
-    hash(&bytes.0)
+    let room = relative(&format!("{room:?}"), now);
+    hash(format!("{room}{diary:?}").as_bytes())
 }
 
 /// `Instant`s, which show themselves as seconds with six decimals, as seconds from `now`.

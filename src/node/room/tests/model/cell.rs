@@ -138,7 +138,7 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    pub(super) fn new(records: Vec<LinkedPeer>, authors: Vec<usize>, plant: Option<Plant>) -> Self {
+    pub(super) fn new(records: Vec<LinkedPeer>, authors: Vec<usize>) -> Self {
         Self {
             done: Mutex::default(),
             cells: Mutex::default(),
@@ -146,8 +146,14 @@ impl Steps {
             words: Mutex::default(),
             records,
             authors,
-            plant,
+            plant: None,
         }
+    }
+
+    /// From here on the rooms have that fault.
+    pub(super) fn begin_with(&mut self, plant: Option<Plant>) {
+        self.plant = plant;
+        self.done.lock().unwrap().clear();
     }
 
     /// How many cells and steps there are.
@@ -203,7 +209,7 @@ impl Steps {
                             safe |= bit(placed);
                         }
                     }
-                    outputs.push(Output::Send(to, Letter::new(Some(canon::message(message, &room)))));
+                    outputs.push(Output::Send(to, Letter::new(Some(canon::message(message)))));
                 }
                 RoomOutput::Dial { dial, to } => outputs.push(Output::Dial(dial, to)),
                 RoomOutput::Probe { id } => outputs.push(Output::Probe(id)),

@@ -2,7 +2,7 @@
 //! become one again, with every line that ought to be on every screen. `eventually` of the checker's would not do: it is unsound where
 //! paths meet.
 
-use super::cell::Input;
+use super::cell::Broken;
 use super::system::{Node, System, Whole};
 use crate::node::room::parts::Standing;
 
@@ -114,20 +114,11 @@ impl System {
 
     /// Everything that must hold always.
     pub(super) fn is_sound(&self, whole: &Whole) -> bool {
-        whole.nodes.iter().all(|node| node.diary().broken.is_none())
+        let fine = |broken| broken == Broken::HonestAccused && self.bounds.accused;
+        whole.nodes.iter().all(|node| node.diary().broken.is_none_or(fine))
             && !whole.dishonest
             && self.one_supernode_a_counter(whole)
             && self.same_members(whole)
             && self.one_order(whole)
-    }
-
-    /// A fair run from where it is, for whoever wants to look at it.
-    pub(super) fn run_on(&self, whole: &mut Whole, input: Option<(usize, Input)>, steps: u32) {
-        if let Some((who, input)) = input {
-            self.apply(whole, who, &input);
-        }
-        for _ in 0..steps {
-            self.go_on(whole);
-        }
     }
 }

@@ -8,10 +8,11 @@
 //! ```
 //!
 //! Reading order: `system` (what may happen, and what is left out and why), `cell` (a node and its observer), `canon` (what of a room
-//! counts), `closing` (that it ends well from everywhere), `slices` (the bounds, the table, the planted faults).
+//! counts), `closing` (that it ends well from everywhere), `slices` (the bounds, the table, the planted faults), `found` (what was wrong).
 
 mod canon;
 mod cell;
 mod closing;
+mod found;
 mod slices;
 mod system;

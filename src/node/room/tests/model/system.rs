@@ -10,7 +10,8 @@
 //!
 //! And for economy, so that these are bounds of what is shown (see [`Bounds`]): a dial succeeds or fails at once; a crashed node's links end
 //! at the others at the next quiet moment or not at all; links that are cut end all at once, at a quiet moment, or not at all; a heartbeat
-//! that repeats the last reaches everyone and is answered at once, if nothing else is on its way.
+//! that repeats the last reaches everyone and is answered at once, if nothing else is on its way; what waits on a link that is cut is not
+//! put there a second time.
 
 use super::super::super::*;
 use super::cell::{Broken, Cell, Diary, Input, Letter, Output, Steps};
@@ -54,9 +55,8 @@ pub(super) const TIMES: Times = Times {
     redial: TICK,
     resend: Duration::from_secs(2),
     retry: TICK,
-    door: NEVER,
-    invitation: NEVER,
-    former: NEVER,
+    // How long people wait at doors, and the lost are remembered: longer than any run.
+    ..Times::DEFAULT
 };
 
 /// How much may happen in a run.
@@ -80,6 +80,8 @@ pub(super) struct Bounds {
     pub(super) ties: bool,
     /// A fault that is planted in the room.
     pub(super) plant: Option<Plant>,
+    /// Whether alerts are borne with, to look behind them.
+    pub(super) accused: bool,
 }
 
 /// From whom to whom nothing arrives, a bit for each ordered pair.
@@ -102,6 +104,34 @@ pub(super) fn halves(nodes: usize) -> Vec<Cut> {
         pairs.filter(|(a, b)| side(sides, *a) != side(sides, *b)).fold(0, |cut, (a, b)| cut | between(a, b))
     };
     (1..1 << (nodes - 1)).map(cut).collect()
+}
+
+/// Cuts by the name of their shape.
+pub(super) fn shapes(nodes: usize, name: &str) -> Vec<Cut> {
+    let pairs = || (0..nodes).flat_map(|a| (0..a).map(move |b| (a, b)));
+    let but = |keeps: &dyn Fn(usize, usize) -> bool| {
+        pairs().filter(|(a, b)| !keeps(*a, *b)).fold(0, |cut, (a, b)| cut | between(a, b))
+    };
+    match name {
+        "halves" => halves(nodes),
+        // One link.
+        "pairs" => pairs().map(|(a, b)| between(a, b)).collect(),
+        // One link, in one direction.
+        "ways" => pairs().flat_map(|(a, b)| [way(a, b), way(b, a)]).collect(),
+        // One node hears nothing, or is not heard.
+        "deaf" => (0..nodes)
+            .map(|who| (0..nodes).filter(|other| *other != who).fold(0, |cut, other| cut | way(other, who)))
+            .collect(),
+        "mute" => (0..nodes)
+            .map(|who| (0..nodes).filter(|other| *other != who).fold(0, |cut, other| cut | way(who, other)))
+            .collect(),
+        // The supernode is left with one member, which all others reach.
+        "quorum" => (1..nodes).map(|who| but(&|a, b| b != 0 || a == who)).collect(),
+        // Only one node reaches all.
+        "stars" => (0..nodes).map(|who| but(&|a, b| a == who || b == who)).collect(),
+        "chain" => vec![but(&|a, b| a == b + 1)],
+        _ => panic!("no shape is called {name:?}"),
+    }
 }
 
 /// The state of it all.
@@ -230,7 +260,7 @@ impl System {
             dial: None,
         };
         let peers: Vec<LinkedPeer> = records.iter().enumerate().map(peer).collect();
-        let steps = Steps::new(peers.clone(), bounds.lines.clone(), bounds.plant);
+        let steps = Steps::new(peers.clone(), bounds.lines.clone());
         let config = RoomConfig { open: true, times: TIMES, ..RoomConfig::default() };
         let node = |(index, identity): (usize, &Arc<Identity>)| {
             let mut room =
@@ -272,6 +302,7 @@ impl System {
             }
         }
         self.start = whole;
+        self.steps.begin_with(self.bounds.plant);
     }
 
     pub(super) fn index_of(&self, id: NodeId) -> usize {
@@ -325,7 +356,12 @@ impl System {
             }
             return;
         }
+        let is_cut = whole.cut & way(from, to) != 0;
         let (from, to) = (from as u8, to as u8);
+        let waits = |(f, t, other): &(u8, u8, Arc<Letter>)| (*f, *t) == (from, to) && other.hash == letter.hash;
+        if is_cut && whole.letters.iter().any(waits) {
+            return;
+        }
         let place = whole.letters.partition_point(|(f, t, _)| (*f, *t) <= (from, to));
         whole.letters.insert(place, (from, to, letter));
     }
