@@ -22,9 +22,21 @@ mod files;
 mod door;
 
 #[cfg(test)]
+#[path = "room/shapes.rs"]
+mod shapes;
+
+#[cfg(test)]
 #[path = "room/real.rs"]
 mod real;
 
 #[cfg(test)]
 #[path = "room/size.rs"]
 mod size;
+
+#[cfg(test)]
+#[path = "room/quiet.rs"]
+mod quiet;
+
+#[cfg(test)]
+#[path = "room/cost.rs"]
+mod cost;

@@ -13,6 +13,7 @@ use super::told::Told;
 use super::transfer::{Downloads, Serving};
 use crate::machine::{Datagram, Ecn, Machine, SocketReport, SocketRequest, Transmit};
 use crate::mrt::{Config, ConnectionStats, Endpoint, Route};
+use crate::stun::candidate::is_global;
 use crate::stun::fingerprint::Fingerprint;
 use crate::stun::punch::packet::PNCH;
 use crate::stun::{Packet, is_stun};
@@ -114,6 +115,8 @@ pub struct Node {
     pub(super) sockets: Sockets,
     pub(super) socket_requests: VecDeque<SocketRequest>,
     pub(super) public: Option<SocketAddr>,
+    /// The room that the disk knows us to be in.
+    pub(super) noted: Option<[u8; 16]>,
     /// What our record says: addresses and NAT.
     said: (Vec<SocketAddr>, Fingerprint),
     record_sequence: u64,
@@ -168,6 +171,7 @@ impl Node {
             sockets,
             socket_requests: VecDeque::new(),
             public: None,
+            noted: None,
             said: (addresses(&config, None), Fingerprint::default()),
             record_sequence: start,
             config,
@@ -175,6 +179,12 @@ impl Node {
         node.told.push(ready);
         node.settle(now);
         node
+    }
+
+    /// Our program was in that room when it ended without leaving it. Should a member call us before we are with others, we go back there.
+    pub fn was_in(&mut self, room: [u8; 16]) {
+        self.room.was_in(room::RoomId(room));
+        self.noted = Some(room);
     }
 
     /// Somebody asked for something. Mistakes come back as [`Event::Error`] and change nothing.
@@ -354,7 +364,9 @@ impl Node {
             Member {
                 id,
                 name: entry.record.facts.name.clone(),
-                addr: own.or(stats.and_then(|stats| stats.remote())).or(entry.record.facts.addresses.first().copied()),
+                addr: own
+                    .or(stats.and_then(|stats| stats.remote()))
+                    .or_else(|| known_address(&entry.record.facts.addresses)),
                 role: if id == view.epoch.supernode { Role::Supernode } else { Role::Member },
                 rank,
                 path: stats.as_ref().and_then(path_of),
@@ -459,6 +471,11 @@ impl Machine for Node {
         ];
         if self.stage == Stage::Over { self.endpoint.poll_timeout() } else { parts.into_iter().flatten().min() }
     }
+}
+
+/// Of what somebody publishes, the address that means most to people: the one that is theirs alone in the world.
+fn known_address(published: &[SocketAddr]) -> Option<SocketAddr> {
+    published.iter().find(|address| is_global(address.ip())).or(published.first()).copied()
 }
 
 /// Where others may try to reach us.

@@ -20,6 +20,24 @@ pub const MAX_ADDRESSES: usize = 8;
 /// The version of what nodes say to each other. A higher one is answered with a refusal that says so.
 pub const PROTOCOL_VERSION: u16 = 5;
 
+/// Which program this is: its version, as a number. Of those who speak the same protocol one may crash more often than another.
+pub const BUILD: u32 = build_of(env!("CARGO_PKG_VERSION"));
+
+/// Major, minor and patch of a version, ten bits each.
+const fn build_of(version: &str) -> u32 {
+    let (mut bytes, mut parts, mut part) = (version.as_bytes(), 0_u32, 0_u32);
+    while let Some((byte, rest)) = bytes.split_first() {
+        match *byte {
+            digit @ b'0'..=b'9' => part = part.wrapping_mul(10).wrapping_add((digit - b'0') as u32),
+            b'.' => (parts, part) = (parts << 10 | part & 1023, 0),
+            // What follows a hyphen or a plus.
+            _ => break,
+        }
+        bytes = rest;
+    }
+    parts << 10 | part & 1023
+}
+
 const DOMAIN: &str = "anjer 2026 member record";
 
 /// An Ed25519 signature.
@@ -62,6 +80,8 @@ pub struct MemberFacts {
     pub nat: Fingerprint,
     /// The protocol it speaks.
     pub version: u16,
+    /// The program that speaks it.
+    pub build: u32,
     /// Rises with every change, so that an old record cannot replace a newer one.
     pub sequence: u64,
 }
@@ -142,10 +162,21 @@ impl MemberRecord {
             addresses: addresses.iter().copied().take(MAX_ADDRESSES).collect(),
             nat,
             version: PROTOCOL_VERSION,
+            build: BUILD,
             sequence,
         };
+        Self::sign_facts(identity, facts)
+    }
+
+    fn sign_facts(identity: &Identity, facts: MemberFacts) -> Self {
         let signature = Signature(identity.sign(DOMAIN, &wire::encode(&facts)));
         Self(Arc::new(SignedFacts { facts, signature }))
+    }
+
+    /// The same, as another build of the program would say it.
+    #[cfg(test)]
+    pub(crate) fn of_build(&self, identity: &Identity, build: u32) -> Self {
+        Self::sign_facts(identity, MemberFacts { build, ..self.facts.clone() })
     }
 
     /// Whether it keeps the limits and is signed by whom it names.
@@ -185,6 +216,13 @@ mod tests {
 
     fn record() -> MemberRecord {
         MemberRecord::sign(&Identity::from_seed(&[1; 32]), "ann", &["127.0.0.1:7000".parse().unwrap()], 1)
+    }
+
+    #[test]
+    fn a_build_is_a_version_as_a_number_that_rises_with_it() {
+        let builds = ["0.1.0", "0.1.9", "0.1.10", "0.2.0-beta.3", "1.0.0", "1.12.3"].map(build_of);
+        assert!(builds.is_sorted_by(|a, b| a < b), "{builds:?}");
+        assert_eq!(builds[5], 1 << 20 | 12 << 10 | 3);
     }
 
     #[test]

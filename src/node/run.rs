@@ -1,7 +1,7 @@
 //! A node on a real socket: bound, asked about by STUN, and run.
 
 use super::api::{Command, Event};
-use super::disk::{DiskReply, DiskRequest, Worker};
+use super::disk::{DiskReply, DiskRequest, Worker, last_room};
 use super::identity::Identity;
 use super::node::{Node, NodeConfig};
 use super::room::RoomConfig;
@@ -64,6 +64,9 @@ pub fn start(setup: Setup, ready: impl FnOnce(Event)) -> Result<Remote<Command, 
         unix_at_start: clock.unix_at_start(),
     };
     let mut node = Node::new(config, clock.now(), fresh_seed()?);
+    if let Some(room) = last_room(&setup.state) {
+        node.was_in(room);
+    }
     if let Some(event) = node.poll_event() {
         ready(event);
     }

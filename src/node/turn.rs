@@ -2,6 +2,7 @@
 
 use super::api::{Event, Path, PathExplained};
 use super::catalogue::CatalogueOutput;
+use super::disk::DiskRequest;
 use super::identity::NodeId;
 use super::links::{LinkEvent, LinkMessage};
 use super::node::{Node, Purpose, Stage, path_of};
@@ -143,7 +144,7 @@ impl Node {
                 }
             }
             LinkEvent::Message { from, message } => {
-                self.room.handle_heard(now, from);
+                self.room.handle_heard(now, from, Duration::ZERO);
                 match message {
                     LinkMessage::Room(message) => self.room.handle_message(now, from, *message),
                     LinkMessage::Catalogue(message) => self.catalogue.handle_message(now, from, message),
@@ -204,6 +205,12 @@ impl Node {
             RoomOutput::Publish => {
                 let view = self.room.view();
                 self.links.set_members(view.ids());
+                // A room in which nobody else ever was is not worth coming back to.
+                let room = (view.admitted > 1).then_some(view.room.0);
+                if room.is_some() && core::mem::replace(&mut self.noted, room) != room {
+                    self.disk.push_back(DiskRequest::InRoom(room));
+                }
+                self.passing.on_view(now, view.epoch.supernode);
                 self.catalogue.handle_view(now, view.ids(), view.epoch.supernode);
                 self.tell_peers(now);
                 self.open_for_callers(now);
@@ -212,6 +219,7 @@ impl Node {
             }
             RoomOutput::Event(event) => self.told.push(event),
             RoomOutput::Left => {
+                self.disk.push_back(DiskRequest::InRoom(None));
                 self.links.close_all(now, &mut self.endpoint);
                 self.stage = Stage::Closing(now + CLOSE_TIME);
             }
@@ -356,8 +364,9 @@ impl Node {
         }
         let since = now.saturating_since(self.listened);
         for (peer, connection) in self.links.linked() {
-            if self.endpoint.stats(now, connection).is_some_and(|stats| stats.silent_for < since) {
-                self.room.handle_heard(now, peer);
+            let silent_for = self.endpoint.stats(now, connection).map(|stats| stats.silent_for);
+            if let Some(ago) = silent_for.filter(|ago| *ago < since) {
+                self.room.handle_heard(now, peer, ago);
             }
         }
         self.listened = now;

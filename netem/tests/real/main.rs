@@ -15,5 +15,6 @@ mod roles;
 mod carrying;
 mod checking;
 mod ending;
+mod homes;
 mod losing;
 mod pairs;

@@ -27,6 +27,24 @@ fn a_public_host_and_one_behind_a_full_cone_find_a_direct_path() {
     ));
 }
 
+/// Through the kernel's own NATs: one pair that meets at the addresses that a server sees, within three round trips, and one that guesses.
+#[test]
+fn two_behind_nats_of_the_kernel_find_a_direct_path() {
+    let name = "two_behind_nats_of_the_kernel_find_a_direct_path";
+    if !can_run_nodes(name) || !can_run(name, &["nft"]) {
+        return;
+    }
+    let output =
+        netem(&["matrix", "--kernel", "--kinds", "port-restricted,symmetric-512", "--runs", "1", "--mib", "1"]);
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{table}{}", text(&output.stderr));
+    for pair in
+        ["port-restricted × port-restricted", "port-restricted × symmetric-512", "symmetric-512 × symmetric-512"]
+    {
+        assert!(table.contains(&format!("| {pair} | yes | 1/1 | 0 | 0 |")), "{table}");
+    }
+}
+
 /// A table that cannot fail proves nothing: without any time to find a path, none is found.
 #[test]
 fn a_pair_that_must_be_direct_and_is_not_is_no_success() {

@@ -51,7 +51,7 @@ pub(crate) struct Screen {
     /// Who leads is told before who is there: it waits for the name.
     unnamed: Vec<Event>,
     /// How each is reached, as far as it was ever told.
-    paths: BTreeMap<NodeId, Path>,
+    paths: BTreeMap<NodeId, (Path, Option<String>)>,
     /// `P` was typed and its answer is still to come.
     members_wanted: bool,
     progress: Progress,
@@ -154,6 +154,20 @@ impl Screen {
         }
     }
 
+    /// What others have to type, as far as it is known at the start.
+    fn how_others_join(&self, local: SocketAddr) -> String {
+        let call_here = call(local);
+        let calls = match self.public.filter(|public| !self.one_network && *public != local) {
+            Some(public) => format!("Others join you with {} (on your own network with {call_here})", call(public)),
+            None if self.is_hidden() => format!(
+                "Those on your own network join you with {call_here}, those elsewhere once you are told how the world sees you"
+            ),
+            None => format!("Others join you with {call_here}"),
+        };
+        let allowed = if self.open_door { "" } else { ", when you typed A with theirs, or with a ticket (I)" };
+        format!("{calls}{allowed}; ? lists the commands.")
+    }
+
     fn line_of(&mut self, event: &Event, t: u64) -> Vec<String> {
         match event {
             Event::Ready { id, name, local, public, nat } => {
@@ -164,12 +178,7 @@ impl Screen {
                 if public.is_some() || nat.is_some() {
                     lines.push(self.news(seen_by_the_world(*public, *nat)));
                 }
-                let comma = if self.open_door { ";" } else { " once you typed A with theirs, or with a ticket (I);" };
-                lines.push(self.news(format!("Others join you with {}{comma} ? lists the commands.", call(*local))));
-                if self.is_hidden() {
-                    let hint = "That is an address of your own network. What those elsewhere type is not known yet: wait until you are told how the world sees you.";
-                    lines.push(self.news(hint.to_owned()));
-                }
+                lines.push(self.news(self.how_others_join(*local)));
                 lines
             }
             Event::Connected { supernode, epoch, path } => {
@@ -186,8 +195,8 @@ impl Screen {
                 vec![self.news(format!("{who} the room (epoch {epoch}): {}.", because(*reason, *me)))]
             }
             Event::Peers { members, .. } => self.members(members),
-            // That one is reached at all is no news; another way of reaching them is.
-            Event::Path { id, path, .. } if !self.is_new_path(id, *path) => Vec::new(),
+            // That one is reached at all is no news; another way of reaching them is, or another reason.
+            Event::Path { id, path, why, .. } if !self.is_new_path(id, *path, why.as_deref()) => Vec::new(),
             Event::Path { id, path, rtt_ms, probes, why } => {
                 let time = rtt_ms.map(|rtt| format!(", {}", units::milliseconds(rtt))).unwrap_or_default();
                 let why = why.as_ref().map(|why| format!(": {}", harmless(why))).unwrap_or_default();
@@ -331,11 +340,13 @@ impl Screen {
         Some(*id) == self.me || self.members.contains_key(id)
     }
 
-    /// Whether a path is worth a line: the first direct one to somebody is not.
-    fn is_new_path(&mut self, id: &NodeId, path: Path) -> bool {
-        let known = self.paths.contains_key(id);
-        self.paths.insert(*id, path);
-        known || path != Path::Direct
+    /// Whether a path is worth a line: the first direct one to somebody is not, nor one of which only the packets spent are other ones.
+    fn is_new_path(&mut self, id: &NodeId, path: Path, why: Option<&str>) -> bool {
+        let new = (path, why.map(str::to_owned));
+        match self.paths.insert(*id, new.clone()) {
+            Some(known) => known != new,
+            None => path != Path::Direct,
+        }
     }
 
     fn news(&self, line: String) -> String {

@@ -12,6 +12,7 @@
 //!   │   ├ name         names that others chose
 //!   │   ├ journal      what survives the program
 //!   │   └ pieces       a slice as it came, read without joining it
+//!   ├ whereabouts  the room that we are in, for whoever looks for us when we are started again
 //!   ├ tree         the BLAKE3 tree: its geometry, and hashing in steps
 //!   ├ runs         which bytes are verified
 //!   └ error        what the system said, as a code and the way out
@@ -23,6 +24,7 @@
 //! |---|---|
 //! | `<state>/outboards/<offer>` | the hash pairs of one offer in post order; made anew at every start |
 //! | `<state>/partial/<hash>` | what is verified of an interrupted download, and where its bytes are |
+//! | `<state>/room` | the room that we are in, until we leave it |
 //! | `<target folder>/<name>.<8 digits of the hash>.part` | its bytes |
 //!
 //! This layer knows nothing of members, rooms or the transport.
@@ -36,11 +38,13 @@ mod pieces;
 mod runs;
 mod target;
 mod tree;
+mod whereabouts;
 
 pub mod request;
 pub mod worker;
 
 pub use request::{ByteRange, DiskError, DiskReply, DiskRequest, DownloadNumber, OfferNumber, Token};
+pub use whereabouts::last_room;
 pub use worker::Worker;
 
 /// Bytes of a file that are proven together: the leaves of the hash tree (bao-tree's chunk group of 2^6 KiB). What is

@@ -80,6 +80,8 @@ pub enum DiskRequest {
         /// Which download.
         download: DownloadNumber,
     },
+    /// Note the room that we are in, or that we left it. No answer.
+    InRoom(Option<[u8; 16]>),
     /// Stop a download; what is verified stays on the disk for the next time.
     Pause {
         /// Which download.

@@ -3,6 +3,7 @@
 use super::download::{Download, Finished, Outcome};
 use super::offer::{self, Offer, SliceError};
 use super::target::Target;
+use super::whereabouts;
 use super::{ByteRange, DiskError, DiskReply, DiskRequest, DownloadNumber, OfferNumber, Token};
 use crate::node::api::ErrorCode;
 use crate::node::files::FileHash;
@@ -36,7 +37,7 @@ enum Job {
 
 /// Works on files for one node.
 ///
-/// Every request gets an answer, except [`DiskRequest::Forget`] and [`DiskRequest::Pause`], which always succeed; a second
+/// Every request gets an answer, except [`DiskRequest::Forget`], [`DiskRequest::Pause`] and [`DiskRequest::InRoom`], which always succeed; a second
 /// [`DiskRequest::Finish`] gets none of its own. A request about a download that is gone is answered with
 /// [`DiskReply::Failed`] once more.
 ///
@@ -46,6 +47,7 @@ pub struct Worker {
     shared: PathBuf,
     outboards: PathBuf,
     partial: PathBuf,
+    state: PathBuf,
     offers: BTreeMap<OfferNumber, Offer>,
     downloads: BTreeMap<DownloadNumber, Download>,
     jobs: VecDeque<Job>,
@@ -63,6 +65,7 @@ impl Worker {
             shared: absolute(shared_dir),
             outboards,
             partial: state.join("partial"),
+            state,
             offers: BTreeMap::new(),
             downloads: BTreeMap::new(),
             jobs: VecDeque::new(),
@@ -85,6 +88,11 @@ impl Worker {
             DiskRequest::Write { download, range, slice } => reply(self.write(download, range, slice)),
             DiskRequest::Finish { download } => self.finish(download, reply),
             DiskRequest::Pause { download } => self.pause(download),
+            DiskRequest::InRoom(room) => {
+                if let Err(error) = whereabouts::note(&self.state, room) {
+                    tracing::warn!(%error, "the room was not noted");
+                }
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //!  asking     ways through others that we asked for, or were offered
 //!  relaying   flows that we pass on for others
 //!  passing    the node's verbs over these two
+//!  standing_by  ways for links that would not outlive the supernode
 //!  sockets    which part of the node each socket belongs to
 //!  pair       one member that is not reached directly, on the way to a direct path
 //!  measured   whose NAT is known well enough to guess at its ports
@@ -36,6 +37,7 @@ mod passing;
 mod punching;
 mod relaying;
 mod sockets;
+mod standing_by;
 
 #[cfg(test)]
 mod forged;

@@ -3,6 +3,7 @@
 use super::asking::{Asking, Errand, Way};
 use super::message::{PathMessage, Refusal};
 use super::relaying::{End, Ended, Linked, Relaying};
+use super::standing_by::StandingBy;
 use crate::mrt::{ConnectionHandle, RelayChannel, RelayFlow, RelayLimits, Route};
 use crate::node::identity::NodeId;
 use crate::node::links::{DialNumber, LinkMessage, Relays, Turn};
@@ -31,12 +32,15 @@ pub(in crate::node) struct Passing {
     flows: BTreeMap<End, RelayFlow>,
     /// From where relays, the supernode or we hear members, or heard them last. Ports are tried only there.
     seen: BTreeMap<NodeId, IpAddr>,
+    /// Ways for links that would not outlive the supernode.
+    pub(super) standing_by: StandingBy,
 }
 
 impl Passing {
     /// When [`Node::tick_passing`] is due.
     pub(in crate::node) fn poll_timeout(&self) -> Option<Instant> {
-        self.asking.poll_timeout()
+        let look = self.standing_by.poll_timeout();
+        Some(self.asking.poll_timeout().map_or(look, |due| due.min(look)))
     }
 
     /// From where a relay hears a member.
@@ -84,7 +88,7 @@ impl Node {
         let others = view.ids().filter(|id| *id != supernode);
         // A joiner is not in the view of the room whose door it stands at: whoever it is linked to may know the way.
         let strangers = self.links.linked().map(|(id, _)| id).filter(|id| !view.contains(*id));
-        let through = std::iter::once(supernode).chain(strangers).chain(others).filter(direct).take(MAX_RELAYS);
+        let through = std::iter::once(supernode).chain(strangers).chain(others).filter(direct).take(MAX_RELAYS + 1);
         let theirs = view.record(to).map(|record| record.facts.nat).unwrap_or_default();
         let ours = self.nat.fingerprint();
         let turn = match theirs.filtering {
@@ -95,7 +99,10 @@ impl Node {
             _ if is_welcoming(ours) => Turn::Wait,
             _ => Turn::First,
         };
-        Relays { through: through.collect(), turn }
+        // All that could, then the first few: the supernode is one of few that surely reach it, unless it is the one that is lost.
+        let mut relays = self.in_doubt_last(Relays { through: through.collect(), turn });
+        relays.through.truncate(MAX_RELAYS);
+        relays
     }
 
     /// A dial needs a way through another member.
@@ -116,6 +123,11 @@ impl Node {
             self.endpoint.relay_close(end.connection, end.channel);
         }
         sent
+    }
+
+    /// A member is asked to pass on should the active path be lost.
+    pub(super) fn ask_standby(&mut self, now: Instant, relay: NodeId, to: NodeId, connection: ConnectionHandle) {
+        self.ask_way(now, relay, to, Errand::Standby(connection));
     }
 
     /// No direct path was found: a second member is asked to pass on, too, so that the link outlives the first.
@@ -304,6 +316,7 @@ impl Node {
 
     /// Relays that did not answer.
     pub(in crate::node) fn tick_passing(&mut self, now: Instant) {
+        self.tick_standing_by(now);
         for (end, way) in self.passing.asking.expire(now) {
             self.end_way(now, end);
             if let Errand::Dial(dial) = way.errand {

@@ -20,10 +20,6 @@ use std::net::SocketAddr;
 /// How often it is looked whether somebody became a member, or got its link.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Our link to the supernode is silent for so long: the line has other worries than probes. More than a heartbeat and a round trip, and
-/// less than the time after which the room suspects the supernode, which would be our doing.
-const SUFFERING: Duration = Duration::from_millis(800);
-
 /// Those who were met by a typed address that are remembered, at most.
 const MAX_MET: usize = 256;
 
@@ -157,7 +153,8 @@ impl Node {
 
     /// Begins and repeats what is due.
     pub(in crate::node) fn tick_punching(&mut self, now: Instant) {
-        let suffers = self.supernode_is_silent(now);
+        // Three heartbeats did not come: the line has other worries than probes, and it may be the probes that it suffers from.
+        let suffers = self.room.doubts_supernode();
         for peer in self.punching.pairs.keys().copied().collect::<Vec<_>>() {
             let Some(mut pair) = self.punching.pairs.remove(&peer) else { continue };
             if let Some(punch) = pair.punch() {
@@ -183,13 +180,6 @@ impl Node {
             self.punching.pairs.insert(peer, pair);
         }
         self.close_unused(now);
-    }
-
-    /// Whether our link to the supernode suffers, perhaps from our probes.
-    fn supernode_is_silent(&self, now: Instant) -> bool {
-        let supernode = self.links.connection(self.room.view().epoch.supernode);
-        let stats = supernode.and_then(|connection| self.endpoint.stats(now, connection));
-        stats.is_some_and(|stats| stats.silent_for >= SUFFERING)
     }
 
     /// Begins to punch.
@@ -352,7 +342,10 @@ impl Node {
             self.add_member_vantage(now, remote);
         }
         match event {
-            mrt::Event::Moved { .. } => self.look_for_path(now, peer),
+            mrt::Event::Moved { .. } => {
+                self.passing.standing_by.look_again(now);
+                self.look_for_path(now, peer);
+            }
             mrt::Event::PathFailed { .. } if !route.is_relayed() => {
                 if let Some(pair) = self.punching.pairs.get_mut(&peer)
                     && matches!(pair.state, State::Proving(_))

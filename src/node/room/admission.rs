@@ -13,7 +13,6 @@ use crate::node::api::{ErrorCode, Event};
 use crate::node::identity::NodeId;
 use crate::node::record::{MemberRecord, PROTOCOL_VERSION};
 use crate::time::Instant;
-use rand::Rng as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Characters of an id that must be typed at least.
@@ -73,8 +72,8 @@ impl Room {
     pub fn invite(&mut self, now: Instant) -> Option<Invitation> {
         self.on_wake(now);
         let (mut id, mut secret) = ([0; 16], [0; 32]);
-        self.rng.fill_bytes(&mut id);
-        self.rng.fill_bytes(&mut secret);
+        self.dice.fill(&mut id);
+        self.dice.fill(&mut secret);
         let lifetime = self.config.times.invitation;
         let remaining_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let state = InvitationState { id, secret, by: self.id(), remaining_ms, used_by: None };
@@ -316,6 +315,7 @@ impl Room {
         }
         self.door.forget(id);
         self.former.remove(id);
+        self.note_survival(&record);
         self.sequencer.followers.insert(id, Follower::new(now));
         if let Some(entry) = self.view.entries.iter_mut().find(|entry| entry.record.id() == id) {
             if record.facts.sequence >= entry.record.facts.sequence {

@@ -59,7 +59,8 @@ impl Outbox {
         }
         self.counter += 1;
         let id = LineId { voice: self.voice, counter: self.counter };
-        let line = Line::sign(identity, Saying { room, id, previous: self.last, time, text: text.to_owned() });
+        let previous = if planted(Plant::AnyPrevious) { ChainHash::default() } else { self.last };
+        let line = Line::sign(identity, Saying { room, id, previous, time, text: text.to_owned() });
         self.last = line.hash();
         self.kept.push_back(Kept { line: line.clone(), seq: None });
         Some(line)

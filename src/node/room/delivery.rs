@@ -1,16 +1,16 @@
 //! What is shown: every line once, in order, and never silently none.
 
-use super::epoch::Epoch;
-use super::line::Voice;
-use super::message::{Beat, Held, Lines, RoomMessage};
+use super::epoch::{Epoch, Head};
+use super::message::{Beat, Held, Lines, RoomMessage, Spoken};
 use super::parts::{Room, Standing};
 use super::plant::{Plant, planted};
 use super::voices::Voices;
 use crate::node::api::Event;
 use crate::node::identity::NodeId;
+use crate::node::room::line::Placed;
 use crate::node::room::log::Log;
 use crate::node::room::message::MAX_LINES;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 /// Places that may be skipped at once, because nobody keeps the lines any more. Nobody can use the numbers up.
 const MAX_GAP: u64 = 1 << 32;
@@ -27,7 +27,7 @@ pub(super) struct Delivery {
     /// What was shown of each voice.
     pub(super) voices: Voices,
     /// What the room had of each voice when we came, to be noted once everything up to that place was shown.
-    pub(super) inherited: Option<(u64, Vec<(Voice, u64)>)>,
+    pub(super) inherited: Option<(u64, Vec<Spoken>)>,
     /// The last acknowledgement, and when.
     pub(super) held: Option<(Held, Instant)>,
     /// The last heartbeat of the supernode.
@@ -46,7 +46,12 @@ impl Room {
             let Some(placed) = self.log.get(seq).cloned() else { break };
             self.delivery.shown = seq;
             let id = placed.line.id();
-            if self.delivery.voices.note(id, seq) {
+            if self.delivery.voices.contradicts(&placed.line) {
+                // It is shown all the same, as far as it has a number of its own: it is in the order, and screens must not differ.
+                let proven = self.delivery.voices.is_proven(id.voice);
+                self.accuse_author(id.voice, proven);
+            }
+            if self.delivery.voices.note(&placed.line, seq) {
                 let author = placed.line.author();
                 let name = self.name_of(author);
                 self.event(Event::Chat {
@@ -63,9 +68,9 @@ impl Room {
             }
         }
         if let Some((seq, voices)) = self.delivery.inherited.take_if(|(seq, _)| self.delivery.shown >= *seq) {
-            for (voice, counter) in voices {
-                self.outbox.on_passed(super::line::LineId { voice, counter }, seq);
-                self.delivery.voices.note(super::line::LineId { voice, counter }, seq);
+            for spoken in voices {
+                self.outbox.on_passed(spoken.id, seq);
+                self.delivery.voices.note_spoken(spoken, seq);
             }
         }
     }
@@ -105,28 +110,33 @@ impl Room {
                 self.skip_to(before);
             }
         }
+        let mut parted = false;
         for placed in lines.lines {
-            if placed.head.seq <= self.log.head().seq {
-                let ours = self.log.get(placed.head.seq);
-                if ours.is_some_and(|ours| ours.epoch == placed.epoch && ours.head != placed.head)
-                    && placed.verify(self.view.room)
-                {
-                    let words = format!("{} put two lines in one place", placed.epoch.supernode);
-                    self.alert("equivocation", words);
-                }
+            let (epoch, seq) = (placed.epoch, placed.head.seq);
+            let (ours, given_up) = (self.log.get(seq), self.rescue.at(epoch, seq));
+            parted |= ours.is_some_and(|ours| ours.head != placed.head);
+            let ours = ours.or(given_up).map(Placed::seal).filter(|ours| ours.contradicts(&placed.seal()));
+            if let Some(ours) = ours {
+                self.accuse([ours, placed.seal()]);
+            }
+            if seq <= self.log.head().seq {
                 continue;
             }
             if !self.is_epoch_of_room(&placed) || !placed.verify(self.view.room) {
                 return self.alert("forged", format!("{from} sent a line that is not what it says"));
             }
-            let (id, seq) = (placed.line.id(), placed.head.seq);
+            let id = placed.line.id();
             if !self.log.push(placed) {
+                parted = true;
                 break;
             }
             self.outbox.on_placed(id, seq);
             self.rescue.on_placed(id);
         }
         self.deliver();
+        if parted && !planted(Plant::ByNumber) {
+            self.on_parted(now, from);
+        }
         match self.standing {
             Standing::Following => self.dirty.held = true,
             Standing::Claiming(_) => self.resolve_claim(now),
@@ -135,8 +145,29 @@ impl Room {
         }
     }
 
+    /// What `from` sent does not follow what we hold: one supernode, this one or one before it, told two stories. Ours is given up from where
+    /// both agreed last, and brought; unless we claim: then it is ours that counts, and the other has to come over.
+    pub(super) fn on_parted(&mut self, now: Instant, from: NodeId) {
+        match &mut self.standing {
+            Standing::Following => {
+                let head = self.log.head();
+                let bases = self.view.reigns.iter().rev().map(|reign| reign.base);
+                let mut agreed = bases.filter(|base| base.seq < head.seq);
+                let agreed = agreed.find(|base| self.log.chain_at(base.seq) == Some(base.chain));
+                self.cut_off(agreed.unwrap_or_default());
+                self.ask_again(now);
+            }
+            Standing::Claiming(claiming) => {
+                claiming.failed.insert(from);
+                claiming.fetching = None;
+                self.show_seal(from, self.log.head().seq);
+            }
+            _ => {}
+        }
+    }
+
     /// A line may be from any epoch of this room: those that are remembered, or before them.
-    fn is_epoch_of_room(&self, placed: &super::line::Placed) -> bool {
+    fn is_epoch_of_room(&self, placed: &Placed) -> bool {
         let reigns = &self.view.reigns;
         let (oldest, first) = reigns.first().map_or((0, 0), |reign| (reign.epoch.counter, reign.base.seq));
         let seq = placed.head.seq;
@@ -174,6 +205,10 @@ impl Room {
         if beat.epoch != self.view.epoch {
             return self.on_stale_beat(now, from, beat.epoch);
         }
+        if matches!(self.standing, Standing::Claiming(_)) && from == self.view.epoch.supernode {
+            // It leads while we ask who follows: nobody has to.
+            self.abandon(now);
+        }
         if !matches!(self.standing, Standing::Following) {
             return;
         }
@@ -188,9 +223,11 @@ impl Room {
         self.delivery.round = beat.round;
         self.deliver();
         self.outbox.on_stable(beat.stable.min(self.log.head().seq));
-        let recent = self.delivery.held.is_some_and(|(held, at)| {
-            held == self.held() && now.saturating_since(at) < self.config.times.heartbeat - Duration::from_millis(100)
-        });
+        self.compare(now);
+        let recent = self
+            .delivery
+            .held
+            .is_some_and(|(held, at)| held == self.held() && now.saturating_since(at) < self.times().heartbeat / 2);
         self.dirty.held |= !recent;
         self.now = now;
     }
@@ -213,8 +250,8 @@ impl Room {
 
     /// What we hold.
     pub(super) fn held(&self) -> Held {
-        let (epoch, number, seq) = (self.view.epoch, self.view.number, self.log.head().seq);
-        Held { epoch, number, seq, round: self.delivery.round, again: false }
+        let (epoch, number, Head { seq, chain }) = (self.view.epoch, self.view.number, self.log.head());
+        Held { epoch, number, seq, chain, round: self.delivery.round, again: false }
     }
 
     /// Acknowledges, if there is something to acknowledge and somebody to tell.

@@ -16,7 +16,7 @@ impl fmt::Debug for RoomId {
 
 /// One supernode's time: which one it is, and who leads. The supernode's key makes it unique: two that claim the same counter
 /// begin two epochs.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch {
     /// Rises by one with every change of supernode.
     pub counter: u64,

@@ -2,6 +2,7 @@
 
 use super::message::{Hello, RoomMessage};
 use super::parts::{Room, Standing};
+use crate::node::api::ErrorCode;
 use crate::node::identity::NodeId;
 use crate::node::record::MemberRecord;
 use crate::time::{Duration, Instant};
@@ -22,15 +23,20 @@ const FRESH: Duration = Duration::from_secs(300);
 /// Who was lost.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Former {
-    members: BTreeMap<NodeId, Lost>,
+    pub(super) members: BTreeMap<NodeId, Lost>,
+    /// Since when there is nobody else in the room.
+    alone: Option<Instant>,
+    /// The user knows that.
+    told: bool,
 }
 
+/// One of them.
 #[derive(Clone, Debug)]
-struct Lost {
+pub(super) struct Lost {
     record: MemberRecord,
-    since: Instant,
+    pub(super) since: Instant,
     /// When to try next, and the pause after that.
-    next: Instant,
+    pub(super) next: Instant,
     pause: Duration,
 }
 
@@ -104,11 +110,27 @@ impl Former {
 }
 
 impl Room {
-    /// Supernode, every heartbeat: looks for lost members. Those we are linked to are told where we belong: they may belong elsewhere.
+    /// Supernode, every heartbeat: whoever lost all others without a word of theirs says so, once.
+    pub(super) fn note_loneliness(&mut self, now: Instant) {
+        if !self.is_provisional() {
+            (self.former.alone, self.former.told) = (None, false);
+            return;
+        }
+        let since = *self.former.alone.get_or_insert(now);
+        if !self.former.told && now.saturating_since(since) >= self.config.times.lonely {
+            self.former.told = true;
+            let words = "nobody else of the room can be reached any more: you are alone in it until one of them can be, and then you are all \
+                         together again by yourselves; what you say meanwhile they get then";
+            self.error(None, ErrorCode::Unreachable, words);
+        }
+    }
+
+    /// Supernode, every heartbeat: looks for lost members. Those we are linked to are told where we belong: they may belong elsewhere. On
+    /// a link that is silent nobody may listen: a program that was started again knows nothing of it, and is found by a call.
     pub(super) fn seek_former(&mut self, now: Instant) {
         self.former.expire(now, self.config.times.former);
         for id in self.former.due(now) {
-            if self.links.contains(id) {
+            if self.links.contains(id) && self.silence(now, id) < self.config.times.member {
                 self.say_hello(id);
             } else if let Some(record) = self.former.record(id).cloned() {
                 self.dial_record(&record);
@@ -133,7 +155,7 @@ impl Room {
         if !matches!(self.standing, Standing::Leading(_)) {
             return Vec::new();
         }
-        let lately = self.config.times.suspect * 2;
+        let lately = self.times().suspect * 2;
         let answered = self
             .sequencer
             .followers

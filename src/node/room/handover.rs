@@ -97,11 +97,13 @@ impl Room {
     /// The supernode goes and names the next.
     pub(super) fn on_hand_over(&mut self, now: Instant, from: NodeId, hand_over: HandOver) {
         let facts = hand_over.facts;
-        if facts.room == self.view.room && facts.epoch.counter < self.view.epoch.counter && hand_over.verify() {
+        let own = from == facts.epoch.supernode;
+        let past = facts.room == self.view.room && facts.epoch.counter < self.view.epoch.counter;
+        if own && past && hand_over.verify() {
             // We have moved on already.
             return;
         }
-        if from != facts.epoch.supernode || !self.is_sound(&hand_over) {
+        if !own || !self.is_sound(&hand_over) {
             return self.alert("forged", format!("{from} sent a hand-over that is not in order"));
         }
         match self.standing {
@@ -109,11 +111,7 @@ impl Room {
             _ => return,
         }
         if !self.is_latest(&facts) {
-            if self.handed.is_some_and(|before| before.next.counter == facts.next.counter && before.next != facts.next)
-            {
-                self.alert("equivocation", format!("{from} named two successors at once"));
-            }
-            return;
+            return self.look_for_two_heirs(&facts);
         }
         if self.gave_word(facts.next) {
             return;
@@ -149,6 +147,16 @@ impl Room {
     pub(super) fn is_latest(&self, facts: &HandOverFacts) -> bool {
         let before = self.handed.filter(|before| before.epoch == facts.epoch);
         before.is_none_or(|before| facts.next.counter > before.next.counter)
+    }
+
+    /// That supernode said so, to us or to somebody else. If it told us of another heir under that counter, it split the room.
+    pub(super) fn look_for_two_heirs(&mut self, facts: &HandOverFacts) {
+        let two = |before: HandOverFacts| {
+            before.epoch == facts.epoch && before.next.counter == facts.next.counter && before.next != facts.next
+        };
+        if self.handed.is_some_and(two) {
+            self.alert("equivocation", format!("{} named two successors at once", facts.epoch.supernode));
+        }
     }
 
     /// Leads, if we hold everything up to the end of the old epoch.
@@ -251,6 +259,7 @@ impl Room {
         if matches!(self.standing, Standing::Leading(_)) && self.view.contains(from) {
             self.view.entries.retain(|entry| entry.record.id() != from);
             self.sequencer.followers.remove(&from);
+            self.sequencer.steady.remove(&from);
             self.view_changed(now);
             self.update_marks(now);
         }

@@ -36,7 +36,7 @@ const SPREAD: Duration = Duration::from_secs(5);
 pub(super) struct Joining {
     errand: Errand,
     /// Calls on their way, and to whom if that is known.
-    dials: BTreeMap<DialNumber, Option<NodeId>>,
+    pub(super) dials: BTreeMap<DialNumber, Option<NodeId>>,
     /// Whose door we stand at.
     pub(super) host: Option<NodeId>,
     voucher: Option<Voucher>,
@@ -65,17 +65,19 @@ enum Errand {
     Ticket(RoomId),
     /// Back into our own room: nobody is told of failures.
     Return,
+    /// Back into the room that our program was in when it ended.
+    ComeBack(RoomId),
 }
 
 impl Joining {
     /// Whether the user wants to get to that node.
     pub(super) fn is_with(&self, id: NodeId, remote: SocketAddr) -> bool {
-        self.errand != Errand::Return && (self.host == Some(id) || self.errand == Errand::Address(remote))
+        self.is_asked_for() && (self.host == Some(id) || self.errand == Errand::Address(remote))
     }
 
     /// Whether it is the user's wish (and not a return to our own room).
-    pub(super) fn is_asked_for(&self) -> bool {
-        self.errand != Errand::Return
+    pub(super) const fn is_asked_for(&self) -> bool {
+        !matches!(self.errand, Errand::Return | Errand::ComeBack(_))
     }
 
     /// When something is to be done.
@@ -120,6 +122,19 @@ impl Room {
         self.begin_joining(now, Errand::Ticket(ticket.room), dials);
     }
 
+    /// Our program was in that room when it ended without leaving it.
+    pub fn was_in(&mut self, room: RoomId) {
+        self.was_in = Some(room);
+    }
+
+    /// `host` is a member of the room that we were in. Not if the user wants to go elsewhere.
+    pub(super) fn come_back(&mut self, now: Instant, host: NodeId, room: RoomId) {
+        if self.joining.is_none() {
+            self.begin_joining(now, Errand::ComeBack(room), Vec::new());
+            self.ask(now, host);
+        }
+    }
+
     fn begin_joining(&mut self, now: Instant, errand: Errand, to: Vec<DialTo>) {
         let mut dials = BTreeMap::new();
         for to in to {
@@ -127,7 +142,11 @@ impl Room {
             dials.insert(dial, to.id);
             self.outputs.push_back(RoomOutput::Dial { dial, to });
         }
-        let deadline = now + if errand == Errand::Return { NO_RETURN } else { NO_ANSWER };
+        let deadline = now
+            + match errand {
+                Errand::Return | Errand::ComeBack(_) => NO_RETURN,
+                Errand::Address(_) | Errand::Ticket(_) => NO_ANSWER,
+            };
         self.joining = Some(Joining {
             errand,
             dials,
@@ -221,7 +240,7 @@ impl Room {
         }
         let room = match joining.errand {
             Errand::Address(_) => None,
-            Errand::Ticket(room) => Some(room),
+            Errand::Ticket(room) | Errand::ComeBack(room) => Some(room),
             Errand::Return => Some(self.view.room),
         };
         let voucher = joining.voucher.clone();
@@ -327,7 +346,7 @@ impl Room {
             joining.host == Some(from)
                 && match joining.errand {
                     Errand::Address(_) => true,
-                    Errand::Ticket(ticket) => ticket == room,
+                    Errand::Ticket(asked) | Errand::ComeBack(asked) => asked == room,
                     Errand::Return => room == self.view.room,
                 }
         })

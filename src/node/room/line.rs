@@ -120,12 +120,12 @@ impl Placed {
 
     /// Whether author and supernode signed it.
     pub fn verify(&self, room: RoomId) -> bool {
-        self.line.verify(room)
-            && self.epoch.supernode.verify(
-                PLACE_DOMAIN,
-                &wire::encode(&(room, self.epoch, self.head)),
-                &self.signature.0,
-            )
+        self.line.verify(room) && self.seal().verify(room)
+    }
+
+    /// The supernode's word for it, without the line.
+    pub const fn seal(&self) -> Seal {
+        Seal { epoch: self.epoch, head: self.head, signature: self.signature }
     }
 
     /// Whether it comes directly after `last`.
@@ -137,6 +137,31 @@ impl Placed {
         let seq = last.seq.saturating_add(1);
         let bytes = wire::encode(&(last.chain, epoch, seq, line.hash()));
         Head { seq, chain: ChainHash(*blake3::hash(&bytes).as_bytes()) }
+    }
+}
+
+/// A supernode's word for a place in the order. The hash stands for everything up to there, so that two seals are enough to compare two
+/// orders, and two that differ are a proof against whoever signed them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// The epoch that ordered the line.
+    pub epoch: Epoch,
+    /// Its place, and the hash over everything up to and with it.
+    pub head: Head,
+    /// The supernode's, over room, epoch and head.
+    pub signature: Signature,
+}
+
+impl Seal {
+    /// Whether the supernode of its epoch signed it.
+    pub fn verify(&self, room: RoomId) -> bool {
+        let signed = wire::encode(&(room, self.epoch, self.head));
+        self.epoch.supernode.verify(PLACE_DOMAIN, &signed, &self.signature.0)
+    }
+
+    /// Whether one supernode, in one epoch, gave one place to two orders.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        self.epoch == other.epoch && self.head.seq == other.head.seq && self.head.chain != other.head.chain
     }
 }
 
@@ -180,5 +205,19 @@ mod tests {
         assert!(!second.follows(Head::default()));
         let forged = Placed::place(&author, epoch, Head::default(), line(&author, room, 1, "a"));
         assert!(!forged.verify(room));
+    }
+
+    #[test]
+    fn two_seals_that_differ_are_a_proof_and_a_later_one_of_the_same_order_is_none() {
+        let (author, supernode, room) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]), RoomId([1; 16]));
+        let epoch = Epoch { counter: 1, supernode: supernode.id() };
+        let place = |last, text| Placed::place(&supernode, epoch, last, line(&author, room, 1, text));
+        let (one, other) = (place(Head::default(), "a"), place(Head::default(), "b"));
+        assert!(one.seal().contradicts(&other.seal()) && one.seal().verify(room) && other.seal().verify(room));
+        assert!(!one.seal().contradicts(&one.seal()) && !one.seal().contradicts(&place(one.head, "c").seal()));
+        // What differs once differs for ever.
+        assert!(place(one.head, "d").seal().contradicts(&place(other.head, "d").seal()));
+        let moved = Seal { head: Head { seq: 2, ..one.head }, ..one.seal() };
+        assert!(!moved.verify(room));
     }
 }

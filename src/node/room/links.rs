@@ -16,12 +16,12 @@ pub(super) const WARM_SUCCESSORS: usize = 3;
 pub(super) struct Links {
     peers: BTreeMap<NodeId, LinkedPeer>,
     /// Dials on their way to members.
-    dials: BTreeMap<DialNumber, NodeId>,
+    pub(super) dials: BTreeMap<DialNumber, NodeId>,
     /// Members that are not to be dialled before then.
-    not_before: BTreeMap<NodeId, Instant>,
+    pub(super) not_before: BTreeMap<NodeId, Instant>,
     /// Who was linked from this very machine.
     here: BTreeSet<NodeId>,
-    last_dial: u64,
+    pub(super) last_dial: u64,
 }
 
 impl Links {
@@ -96,9 +96,10 @@ impl Room {
         addresses.filter(|address| allowed || !loopback(address)).collect()
     }
 
-    /// Whether this node passes packets on for `asker`, to reach `to`: both are members, or `asker` was just sent on to one.
+    /// Whether this node passes packets on for `asker`, to reach `to`: both are members, or were lost, perhaps because they cannot reach each
+    /// other any more and we reach both; or `asker` was just sent on to a member.
     pub fn passes_on(&self, now: Instant, asker: NodeId, to: NodeId) -> bool {
-        self.view.contains(to) && asker != to && (self.view.contains(asker) || self.door.has_pass(now, asker))
+        self.knows(to) && asker != to && (self.knows(asker) || self.door.has_pass(now, asker))
     }
 
     /// Dials a member or former member, unless a dial to it is on its way.

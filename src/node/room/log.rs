@@ -67,14 +67,15 @@ impl Log {
         self.lines.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX))
     }
 
-    /// Forgets what comes after `seq`; everything, if `seq` lies before what is kept.
-    pub(super) fn truncate(&mut self, seq: u64) {
-        while self.lines.back().is_some_and(|line| line.head.seq > seq) {
+    /// Forgets what comes after `last`; everything, if that lies before what is kept, or in another order than this.
+    pub(super) fn truncate(&mut self, last: Head) {
+        while self.lines.back().is_some_and(|line| line.head.seq > last.seq) {
             if let Some(line) = self.lines.pop_back() {
                 self.bytes -= line.line.bytes();
             }
         }
-        if self.before.seq > seq {
+        let end = self.head();
+        if end.seq > last.seq || (end.seq == last.seq && end.chain != last.chain) {
             *self = Self::default();
         }
     }
@@ -121,11 +122,13 @@ mod tests {
         assert!(!log.push(first.clone()));
         let second = say(&log, "b");
         assert!(log.push(second.clone()));
-        log.truncate(1);
+        log.truncate(first.head);
         assert_eq!(log.head(), first.head);
         assert_eq!(log.chain_at(1), Some(first.head.chain));
         assert!(log.get(2).is_none() && log.get(0).is_none());
-        assert!(log.push(second));
+        assert!(log.push(second.clone()));
         assert_eq!(log.since(2).count(), 1);
+        log.truncate(Head { chain: ChainHash([9; 32]), ..second.head });
+        assert_eq!(log.head(), Head::default(), "the same number in another order is not the same place");
     }
 }

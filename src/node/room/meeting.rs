@@ -5,17 +5,24 @@ use super::parts::{Room, Standing, VIEW_COST};
 use super::plant::{Plant, planted};
 use super::view::MAX_MEMBERS;
 use crate::node::identity::NodeId;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use std::collections::BTreeSet;
 
 /// What it costs to be told that one is a stranger: eight times at once, then once in four seconds. Two who do not know each other would
 /// never stop.
 const STRANGER_COST: u32 = 1024;
 
+/// How often we say where we belong to whoever does not belong there.
+const GREET_EVERY: Duration = Duration::from_millis(500);
+
 impl Room {
     /// Somebody says where it belongs.
     pub(super) fn on_hello(&mut self, now: Instant, from: NodeId, hello: Hello) {
         if hello.room != self.view.room {
+            if self.was_in == Some(hello.room) && self.is_supernode() && self.view.admitted == 1 {
+                // Our program ended without a word, and they look for us.
+                return self.come_back(now, from, hello.room);
+            }
             return self.call_stranger(from);
         }
         if hello.epoch == self.view.epoch {
@@ -120,7 +127,8 @@ impl Room {
 
     /// Another leads this room too, says `from`: we should speak to it. If we never heard of it, and are alone, `from` shows us the way.
     fn seek_leader(&mut self, now: Instant, from: NodeId, leader: NodeId) {
-        if self.links.contains(leader) {
+        // On a link that is silent nobody may listen.
+        if self.links.contains(leader) && self.silence(self.now, leader) < self.config.times.member {
             self.say_hello(leader);
         } else if let Some(record) = self.former.record(leader).or_else(|| self.view.record(leader)).cloned() {
             self.dial_record(&record);
@@ -131,22 +139,21 @@ impl Room {
         }
     }
 
-    /// Two halves of a room met. The one where more members live leads; then the higher epoch. What the other says of its half cannot be
-    /// proven until views are signed by their members, but whoever follows us does not follow it, and of those that we never heard of no
-    /// more count than of those that we know: a member cannot depose us by making up a half.
+    /// Two halves of a room met. The one where more members live leads; then the higher epoch. What the other says of its half is only the
+    /// occasion: its members are asked before we go. Whoever follows us does not follow it, and of those that we never heard of no more
+    /// count than of those that we know, since anyone can make up keys.
     fn weigh(&mut self, now: Instant, from: NodeId, hello: &Hello) {
         let ours: BTreeSet<NodeId> = self.live().into_iter().collect();
         let known: BTreeSet<NodeId> = self.view.ids().chain(self.former.ids()).collect();
         let theirs: BTreeSet<NodeId> = hello.live.iter().copied().filter(|id| !ours.contains(id)).collect();
         let proven = theirs.intersection(&known).count();
         let theirs = theirs.len().min(proven * 2);
-        if (theirs, hello.epoch) > (ours.len(), self.view.epoch) && !planted(Plant::Stay) {
-            let record = self.links.get(from).map(|link| link.record.clone());
-            if let Some(record) = record {
-                self.go_back(now, &record, None);
-            }
-        } else {
+        if theirs < self.outnumbered_by(hello.epoch) || planted(Plant::Stay) {
             self.say_hello_at_times(now, from);
+        } else if !planted(Plant::BelieveSizes) {
+            self.doubt(now, from, hello.epoch);
+        } else if let Some(record) = self.links.get(from).map(|link| link.record.clone()) {
+            self.go_back(now, &record, None);
         }
     }
 
@@ -158,7 +165,7 @@ impl Room {
     }
 
     fn may_greet(&mut self, now: Instant) -> bool {
-        let may = self.said_hello.is_none_or(|at| now.saturating_since(at) >= self.config.times.heartbeat);
+        let may = self.said_hello.is_none_or(|at| now.saturating_since(at) >= GREET_EVERY);
         if may {
             self.said_hello = Some(now);
         }

@@ -2,7 +2,7 @@
 //! carries a signature besides.
 
 use super::epoch::{ChainHash, Epoch, Head, RoomId};
-use super::line::{Line, Placed, Voice};
+use super::line::{Line, LineId, Placed, Seal};
 use super::view::{View, ViewDigest};
 use crate::node::identity::{Identity, NodeId};
 use crate::node::record::{MemberRecord, Signature};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 const VOUCHER_DOMAIN: &str = "anjer 2026 voucher";
 const HAND_OVER_DOMAIN: &str = "anjer 2026 hand-over";
 const CLAIM_DOMAIN: &str = "anjer 2026 claim";
+const ALLEGIANCE_DOMAIN: &str = "anjer 2026 allegiance";
 
 /// Everything that is said about the room. The first six may come from anyone, the rest only from members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,8 @@ pub enum RoomMessage {
     Elsewhere(Box<Hello>),
     /// To the supernode of that epoch: your patch does not fit what I have, send me the whole view.
     Whole(Epoch),
+    /// To the supernode: whom I would reach if you died.
+    Reaches(Reaches),
     /// To the supernode: my record changed.
     Record(Box<MemberRecord>),
     /// To the supernode: I invited someone.
@@ -76,6 +79,18 @@ pub enum RoomMessage {
     Abandon(Epoch),
     /// Send me these lines.
     Fetch(Fetch),
+
+    /// Now and then, between members: this is the last line that I hold, as the supernode signed it. Do you hold another in that place?
+    Compare(Seal),
+    /// To everyone: one supernode, one place, two orders. Whoever gets it can check it, and passes it on once.
+    Equivocation(Box<[Seal; 2]>),
+
+    /// Leader to a leader who says that more follow it: let them say so. That leader, to its members: say so.
+    Muster(Muster),
+    /// To the supernode: I follow you, signed for the leader who doubts it.
+    Allegiance(Allegiance),
+    /// Leader to the leader who doubted: these follow me.
+    Proof(Box<Proof>),
 }
 
 /// Where a node belongs.
@@ -150,8 +165,17 @@ pub struct Welcome {
     pub view: View,
     /// How far the order goes. The lines up to there follow, as far as they are kept.
     pub head: Head,
-    /// The highest line of each voice that is in the order: so that repeats are known.
-    pub voices: Vec<(Voice, u64)>,
+    /// The last line of each voice that is in the order: so that repeats are known, and that what follows is what its author said next.
+    pub voices: Vec<Spoken>,
+}
+
+/// How far somebody was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spoken {
+    /// The last line of a voice.
+    pub id: LineId,
+    /// Its hash, if it is known: the next one names it.
+    pub hash: Option<ChainHash>,
 }
 
 /// What a door says without opening.
@@ -287,10 +311,25 @@ pub struct Held {
     pub number: u64,
     /// It holds everything up to here.
     pub seq: u64,
+    /// The hash over that: as many lines in another order are not the same.
+    pub chain: ChainHash,
     /// The last heartbeat it got.
     pub round: u64,
     /// What was sent to it after `seq`, and after that view, is gone: send from there.
     pub again: bool,
+}
+
+/// Whom a member reaches without the supernode. Bit 0 is the first in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaches {
+    /// The epoch it follows.
+    pub epoch: Epoch,
+    /// The number of the view whose order is meant.
+    pub number: u64,
+    /// Nobody is in between.
+    pub direct: u64,
+    /// Somebody else than the supernode passes on.
+    pub relayed: u64,
 }
 
 /// An invitation, as every member knows it. `Debug` does not show the secret.
@@ -394,6 +433,62 @@ pub struct Fetch {
     pub from: u64,
     /// The last place.
     pub to: u64,
+}
+
+/// A doubt: how many follow whom?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Muster {
+    /// The epoch of the leader who asks.
+    pub to: Epoch,
+    /// Chosen at random for this once: what is signed for it is worth nothing later.
+    pub nonce: [u8; 16],
+    /// So many must say so, or it stays where it is.
+    pub need: u32,
+}
+
+/// A member's word that it follows somebody at this moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allegiance {
+    /// What is signed.
+    pub facts: AllegianceFacts,
+    /// By whoever sends it.
+    pub signature: Signature,
+}
+
+/// The part of an [`Allegiance`] that is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllegianceFacts {
+    /// In which room.
+    pub room: RoomId,
+    /// The epoch that the member follows.
+    pub epoch: Epoch,
+    /// The epoch of the leader who doubts it.
+    pub to: Epoch,
+    /// What that leader chose.
+    pub nonce: [u8; 16],
+}
+
+impl AllegianceFacts {
+    /// Our word.
+    pub fn sign(&self, identity: &Identity) -> Signature {
+        Signature(identity.sign(ALLEGIANCE_DOMAIN, &wire::encode(self)))
+    }
+
+    /// Whether `member` gave it.
+    pub fn verify(&self, member: NodeId, signature: &Signature) -> bool {
+        member.verify(ALLEGIANCE_DOMAIN, &wire::encode(self), &signature.0)
+    }
+}
+
+/// Who follows a leader: its members' words, all for one doubt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The epoch that they follow.
+    pub epoch: Epoch,
+    /// The doubt that this answers.
+    pub nonce: [u8; 16],
+    /// Each member once.
+    pub members: Vec<(NodeId, Signature)>,
 }
 
 #[cfg(test)]

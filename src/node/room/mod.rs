@@ -14,16 +14,16 @@
 //! ```
 //!
 //! Reading order: [`epoch`], [`line`](mod@line), [`view`], [`rank`], [`message`] (the words); `log`, `voices` (the order);
-//! `author`, `sequencer`, `delivery`, `rescue` (a line's way); `door`, `admission`, `joining` (coming in); `publishing`, `patch`, `telling`, `moving`, `meeting` (changing views);
-//! `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other again); `parts` (the list of them).
+//! `author`, `sequencer`, `delivery`, `rescue` (a line's way); `comparing` (whether it went the same way everywhere); `door`, `admission`,
+//! `joining` (coming in); `publishing`, `patch`, `telling`, `moving`, `meeting`, `muster` (changing views); `warm`, `steady`, `crashes` (who could
+//! lead next); `handover`, `detector`, `takeover`, `former` (losing a supernode, and finding each other again); `parts` (the list of them).
 //!
 //! What is promised: every member shows the same lines in the same order, once; an author's lines in the order they were said; nothing
 //! that was shown is lost as long as one of those who held it survives. Two halves of a split room go on apart; when they meet, the smaller
 //! joins the larger under a higher epoch than either knew, and brings what it said meanwhile. Epochs never fall.
 //!
-//! The larger half is judged by what its supernode says of it.
-//!
-//! Left out so far: a view is not proven by its members' signatures, so that a *member* can claim that others follow it; members that reach each other only through a third are not relayed.
+//! The larger half is the one that more members follow, in their own signed words (`muster`). A supernode that tells two stories is noticed by
+//! members that compare what they hold (`comparing`), an author by whoever holds one of the two: each is told to everyone, and deposes nobody.
 
 pub mod config;
 pub mod epoch;
@@ -37,8 +37,11 @@ pub mod view;
 mod admission;
 mod author;
 mod bucket;
+mod comparing;
+mod crashes;
 mod delivery;
 mod detector;
+mod dice;
 mod door;
 mod former;
 mod handover;
@@ -47,14 +50,17 @@ mod links;
 mod log;
 mod meeting;
 mod moving;
+mod muster;
 mod parts;
 mod plant;
 mod publishing;
 mod rescue;
 mod sequencer;
+mod steady;
 mod takeover;
 mod telling;
 mod voices;
+mod warm;
 
 #[cfg(test)]
 mod tests;
@@ -66,3 +72,4 @@ pub use output::{DialFailure, DialNumber, DialTo, Host, Invitation, Invited, Lin
 pub use parts::Room;
 pub use rank::Rank;
 pub use view::View;
+pub use warm::Way;

@@ -50,7 +50,7 @@ impl Room {
             return;
         }
         let Some(way) = self.way_to(from, view.epoch, view.proof.as_ref()) else {
-            return self.refuse_epoch(from, view.epoch);
+            return self.refuse_epoch(from, view.epoch, view.proof.as_ref());
         };
         let sound = view.epoch.counter > self.view.epoch.counter && view.contains(self.id());
         if let Err(error) = verify(self, &view) {
@@ -88,8 +88,15 @@ impl Room {
         }
     }
 
-    /// Somebody tells us of an epoch that is none of ours.
-    pub(super) fn refuse_epoch(&mut self, from: NodeId, epoch: Epoch) {
+    /// Somebody tells us of an epoch of our room that may not be our next.
+    pub(super) fn refuse_epoch(&mut self, from: NodeId, epoch: Epoch, proof: Option<&HandOver>) {
+        if self.expects_welcome(from, self.view.room) {
+            // It took us back once already, not knowing how far we count, and numbers its reign anew for us. Its welcome follows.
+            return;
+        }
+        if let Some(proof) = proof.filter(|proof| proof.verify() && proof.facts.room == self.view.room) {
+            self.look_for_two_heirs(&proof.facts);
+        }
         // A claimer that we reported to may open its view after we followed another, and a supernode that we lost may not know it.
         let past = self.view.reigns.iter().any(|reign| reign.epoch == epoch);
         if !past && !self.promises.contains(&epoch) {
@@ -100,14 +107,36 @@ impl Room {
 
     /// Cuts our order off where the other history parts from it. What is cut off is not lost: it is said again there.
     fn settle(&mut self, view: &View, head: Head) {
-        let common = common_line(&self.view.reigns, self.log.head(), &view.reigns, head);
-        self.delivery.inherited.take_if(|(seq, _)| *seq > common);
-        self.rescue.keep(self.log.since(common.saturating_add(1)).cloned());
-        self.log.truncate(common);
-        self.outbox.on_truncated(common);
-        self.delivery.shown = self.delivery.shown.min(common);
+        let common = self.common_head(view, head);
+        self.cut_off(common);
+    }
+
+    /// The last line that the other history shares with ours. If it has another hash than ours there, a supernode told two stories: they
+    /// parted in the epoch before, or earlier.
+    fn common_head(&self, view: &View, head: Head) -> Head {
+        let (mut ours, mut end) = (self.view.reigns.as_slice(), self.log.head());
+        loop {
+            let seq = common_line(ours, end, &view.reigns, head);
+            let known = self.log.chain_at(seq);
+            let mut theirs =
+                view.reigns.iter().map(|reign| reign.base).chain([head]).filter(|theirs| theirs.seq == seq);
+            let differs = known.is_some_and(|known| theirs.any(|theirs| theirs.chain != known));
+            match ours.split_last() {
+                Some((last, earlier)) if differs && !planted(Plant::ByNumber) => (ours, end) = (earlier, last.base),
+                _ => return Head { seq, chain: known.unwrap_or_default() },
+            }
+        }
+    }
+
+    /// Our order ends with `last` from here on.
+    pub(super) fn cut_off(&mut self, last: Head) {
+        self.delivery.inherited.take_if(|(seq, _)| *seq > last.seq);
+        self.rescue.keep(self.log.since(last.seq.saturating_add(1)).cloned());
+        self.log.truncate(last);
+        self.outbox.on_truncated(last.seq);
+        self.delivery.shown = self.delivery.shown.min(last.seq);
         self.delivery.target = self.delivery.shown;
-        self.delivery.history = self.delivery.history.min(common);
+        self.delivery.history = self.delivery.history.min(last.seq);
     }
 
     /// The same epoch, a newer view.
@@ -126,6 +155,7 @@ impl Room {
         self.detector.retain(|id| self.links.contains(id) || self.view.contains(id));
         self.outputs.push_back(RoomOutput::Publish);
         self.keep_warm(now);
+        self.look_at_ways(now);
         self.dirty.held = true;
     }
 
@@ -183,6 +213,14 @@ impl Room {
             || (ours && matches!(&self.standing, Standing::Promised(promised) if promised.next == view.epoch))
             || (ours && view.epoch == self.view.epoch)
             || (ours && self.promises.contains(&view.epoch) && !self.hears_supernode(now));
+        if !awaited
+            && ours
+            && from == view.epoch.supernode
+            && self.view.reigns.iter().any(|reign| reign.epoch == view.epoch)
+        {
+            // What we said to it before we lost it came late, and it took us back. We have moved on.
+            return self.say_hello_at_times(now, from);
+        }
         if !awaited || from != view.epoch.supernode {
             return self.alert("forged", format!("{from} sent a welcome that nobody asked for"));
         }

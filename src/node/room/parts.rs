@@ -2,9 +2,12 @@
 
 use super::author::Outbox;
 use super::bucket::Bucket;
+use super::comparing::Comparing;
 use super::config::RoomConfig;
+use super::crashes::Crashes;
 use super::delivery::Delivery;
 use super::detector::Detector;
+use super::dice::Dice;
 use super::door::Door;
 use super::epoch::{Epoch, Head, RoomId};
 use super::former::Former;
@@ -13,22 +16,21 @@ use super::joining::Joining;
 use super::links::Links;
 use super::log::Log;
 use super::message::{HandOverFacts, RoomMessage};
+use super::muster::Musters;
 use super::output::{DialFailure, DialNumber, LinkDown, LinkedPeer, RoomOutput};
 use super::plant::{Plant, planted};
-use super::rank::{Rank, Reach};
+use super::rank::Rank;
 use super::rescue::Rescue;
 use super::sequencer::Sequencer;
 use super::takeover::{Claiming, Promised};
 use super::telling::Published;
 use super::view::{Entry, Reason, Reign, View};
+use super::warm::Warm;
 use crate::mrt::SecretId;
 use crate::node::api::{Election, ErrorCode, Event, RankExplained, Succession};
 use crate::node::identity::{Identity, NodeId};
 use crate::node::record::MemberRecord;
 use crate::time::{Duration, Instant};
-use core::cmp::Reverse;
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -36,7 +38,7 @@ use std::sync::Arc;
 pub(super) const MAX_ELECTIONS: usize = 32;
 
 /// Alerts that may come at once.
-const MAX_ALERTS: u32 = 16;
+pub(super) const MAX_ALERTS: u32 = 16;
 
 /// One more every so often.
 const ALERT_EVERY: Duration = Duration::from_secs(5);
@@ -53,18 +55,22 @@ pub(super) const VIEW_COST: u32 = 128;
 /// Askers that are remembered, at most.
 const MAX_ASKERS: usize = 8192;
 
-/// One node's part in a room.
-#[derive(Debug)]
+/// One node's part in a room. A value: a copy goes on as the room itself would.
+#[derive(Clone, Debug)]
 pub struct Room {
     pub(super) identity: Arc<Identity>,
     pub(super) record: MemberRecord,
     pub(super) config: RoomConfig,
-    pub(super) rng: StdRng,
+    pub(super) dice: Dice,
     /// Who is in the room, as the supernode says (or we do).
     pub(super) view: View,
     /// What we are in it.
     pub(super) standing: Standing,
     pub(super) links: Links,
+    /// Whom we would reach without the supernode.
+    pub(super) warm: Warm,
+    /// How often which programs were lost.
+    pub(super) crashes: Crashes,
     pub(super) detector: Detector,
     /// Who may come in.
     pub(super) door: Door,
@@ -77,6 +83,10 @@ pub struct Room {
     pub(super) outbox: Outbox,
     /// What others and we said in an order that was given up.
     pub(super) rescue: Rescue,
+    /// Whether what we hold is what others hold.
+    pub(super) comparing: Comparing,
+    /// Who follows whom, when two halves meet.
+    pub(super) musters: Musters,
     /// The hand-over that we took last.
     pub(super) handed: Option<HandOverFacts>,
     /// Who holds what; means something while we lead.
@@ -92,16 +102,18 @@ pub struct Room {
     pub(super) promises: VecDeque<Epoch>,
     /// The highest counter of an epoch that we know of or claimed.
     pub(super) last_counter: u64,
+    /// The room that our program was in when it ended without leaving it.
+    pub(super) was_in: Option<RoomId>,
     /// When the user wants to be gone.
     pub(super) quitting: Option<Instant>,
     /// When we last answered another leader of this room.
     pub(super) said_hello: Option<Instant>,
     pub(super) dirty: Dirty,
-    alerts: Bucket,
+    pub(super) alerts: Bucket,
     /// Invitations that two used, as the user was told.
     pub(super) disputed: BTreeSet<[u8; 16]>,
     /// What each member may still make us do.
-    favours: BTreeMap<NodeId, Bucket>,
+    pub(super) favours: BTreeMap<NodeId, Bucket>,
     /// The time of the last call.
     pub(super) now: Instant,
     pub(super) outputs: VecDeque<RoomOutput>,
@@ -151,13 +163,13 @@ impl Room {
         now: Instant,
         seed: [u8; 32],
     ) -> Self {
-        let mut rng = StdRng::from_seed(seed);
+        let mut dice = Dice::new(seed);
         let mut room = [0; 16];
-        rng.fill_bytes(&mut room);
-        let start = rng.next_u64();
+        dice.fill(&mut room);
+        let start = dice.number();
         let id = identity.id();
         let epoch = Epoch { counter: 1, supernode: id };
-        let rank = Rank { reach: Reach::Heard, crashes: Reverse(0), tenure: Reverse(1), capacity: 0, id: Reverse(id) };
+        let rank = Rank::first(id);
         let view = View {
             room: RoomId(room),
             epoch,
@@ -175,10 +187,12 @@ impl Room {
             identity,
             record,
             config,
-            rng,
+            dice,
             view,
             standing: Standing::Leading(Leading { next_beat: now }),
             links: Links::default(),
+            warm: Warm::default(),
+            crashes: Crashes::default(),
             detector: Detector::default(),
             door: Door::default(),
             joining: None,
@@ -186,6 +200,8 @@ impl Room {
             log: Log::default(),
             outbox: Outbox::new(id, start, now),
             rescue: Rescue::default(),
+            comparing: Comparing::default(),
+            musters: Musters::default(),
             handed: None,
             sequencer: Sequencer::default(),
             published: Published::default(),
@@ -194,6 +210,7 @@ impl Room {
             history: VecDeque::new(),
             promises: VecDeque::new(),
             last_counter: 1,
+            was_in: None,
             quitting: None,
             said_hello: None,
             dirty: Dirty::default(),
@@ -217,7 +234,8 @@ impl Room {
         }
         let again = self.links.contains(id) && peer.dial.is_some();
         self.links.insert(peer.clone());
-        self.on_heard(now, id);
+        self.on_linked(now, &peer);
+        self.on_heard(now, now, id);
         if planted(Plant::OpenDoor) && self.is_supernode() && !self.knows(id) {
             self.admit(now, peer.record.clone());
         }
@@ -247,6 +265,7 @@ impl Room {
         if self.links.remove(id).is_none() {
             return;
         }
+        self.on_unlinked(now, id);
         if !self.knows(id) {
             self.detector.forget(id);
         }
@@ -278,7 +297,7 @@ impl Room {
         if !self.links.contains(from) || matches!(self.standing, Standing::Gone) {
             return;
         }
-        self.on_heard(now, from);
+        self.on_heard(now, now, from);
         match message {
             RoomMessage::Hello(hello) => self.on_hello(now, from, hello),
             RoomMessage::Join(join) => self.on_join(now, from, *join),
@@ -299,6 +318,7 @@ impl Room {
             RoomMessage::Rescue(lines) => self.on_rescue(now, from, lines),
             RoomMessage::Elsewhere(hello) => self.on_elsewhere(now, from, &hello),
             RoomMessage::Whole(epoch) => self.on_whole(from, epoch),
+            RoomMessage::Reaches(reaches) => self.on_reaches(from, reaches),
             RoomMessage::Record(record) => self.on_record(now, from, *record),
             RoomMessage::Invite(state) => self.on_invite(now, from, state),
             RoomMessage::Moved(next) => self.on_moved(now, from, next),
@@ -310,6 +330,11 @@ impl Room {
             RoomMessage::Alive(epoch) => self.on_alive(now, from, epoch),
             RoomMessage::Abandon(next) => self.on_abandon(now, from, next),
             RoomMessage::Fetch(fetch) => self.on_fetch(from, fetch),
+            RoomMessage::Compare(seal) => self.on_compare(now, from, seal),
+            RoomMessage::Equivocation(proof) => self.on_equivocation(from, *proof),
+            RoomMessage::Muster(muster) => self.on_muster(now, from, muster),
+            RoomMessage::Allegiance(allegiance) => self.on_allegiance(now, from, &allegiance),
+            RoomMessage::Proof(proof) => self.on_proof(now, from, &proof),
         }
     }
 
@@ -330,16 +355,20 @@ impl Room {
         self.tick_author(now);
         self.tick_quit(now);
         self.keep_warm(now);
+        self.tick_warm(now);
     }
 
     fn tick_leading(&mut self, now: Instant) {
+        let heartbeat = self.times().heartbeat;
         let Standing::Leading(leading) = &mut self.standing else { return };
         if now >= leading.next_beat {
-            leading.next_beat = now + self.config.times.heartbeat;
+            leading.next_beat = now + heartbeat;
             self.sequencer.round = self.sequencer.round.saturating_add(1);
             self.dirty.beat = true;
             self.drop_lost(now);
             self.seek_former(now);
+            self.note_loneliness(now);
+            self.prove(now);
         }
         if self.published.due().is_some_and(|due| now >= due) {
             self.flush_view(now);
@@ -380,6 +409,7 @@ impl Room {
             self.next_quit(),
             self.door.next_expiry(),
             self.links.next_attempt(),
+            self.next_warm(),
         ];
         due.into_iter().flatten().min()
     }
@@ -401,9 +431,12 @@ impl Room {
     /// Every verb begins here. If we were due long ago our own machine stood still: then we suspect ourselves first, and everyone else
     /// gets the time that we missed.
     pub(super) fn on_wake(&mut self, now: Instant) {
-        let late = self.poll_timeout().is_some_and(|due| now.saturating_since(due) >= self.config.times.freeze);
+        let late = self.poll_timeout().map_or(Duration::ZERO, |due| now.saturating_since(due));
         self.now = self.now.max(now);
-        if !late {
+        if late >= self.config.times.late {
+            self.detector.on_late(now);
+        }
+        if late < self.config.times.freeze {
             return;
         }
         self.detector.on_freeze(now);

@@ -47,8 +47,8 @@ pub struct Patch {
     pub invited: Vec<InvitationState>,
     /// Those that are over.
     pub uninvited: Vec<[u8; 16]>,
-    /// How often supernodes of a version were lost, if that changed.
-    pub crashes: Option<Vec<(u16, u32)>>,
+    /// How often supernodes of a build were lost, if that changed.
+    pub crashes: Option<Vec<(u32, u32)>>,
     /// How many were ever admitted.
     pub admitted: u64,
 }
@@ -246,7 +246,7 @@ fn continued(from: &[Reign], to: &[Reign]) -> (u32, Vec<Reign>) {
 mod tests {
     use super::super::epoch::{Epoch, Head, RoomId};
     use super::super::message::HandOverFacts;
-    use super::super::rank::Reach;
+    use super::super::rank::{ALL_REACH_IT, Reach};
     use super::*;
     use crate::node::identity::Identity;
     use crate::node::wire;
@@ -313,7 +313,7 @@ mod tests {
         };
         let mut reigns: Vec<Reign> = sketch.reigns.iter().copied().map(reign).collect();
         reigns.push(Reign { epoch, base: Head { seq: sketch.counter * 10, ..Head::default() } });
-        let version = RECORDS[0][0].facts.version;
+        let build = RECORDS[0][0].facts.build;
         let invitation = |(name, used_by, remaining_ms): &(u8, Option<u8>, u64)| InvitationState {
             id: [*name; 16],
             secret: [1; 32],
@@ -332,7 +332,7 @@ mod tests {
             entries: Vec::new(),
             reigns,
             invitations: invitations.into_values().collect(),
-            crashes: sketch.crashes.iter().map(|count| (version, *count)).collect(),
+            crashes: sketch.crashes.iter().map(|count| (build, *count)).collect(),
             admitted: sketch.admitted,
             former: Vec::new(),
             // It belongs to the epoch, and stays what it is in it.
@@ -343,6 +343,7 @@ mod tests {
             let rank = Rank {
                 reach: if *heard { Reach::Heard } else { Reach::Silent },
                 crashes: Reverse(view.crashes_of(&record)),
+                reached: ALL_REACH_IT,
                 tenure: Reverse(*tenure),
                 capacity: 0,
                 id: Reverse(record.id()),
@@ -416,7 +417,7 @@ mod tests {
         let mut after = before.clone();
         after.former.push(after.entries.remove(3).record);
         // The version of all of them gets a mark, and so every rank is another.
-        after.crashes = vec![(after.former[0].facts.version, 1)];
+        after.crashes = vec![(after.former[0].facts.build, 1)];
         after.entries.iter_mut().for_each(|entry| entry.rank.crashes = Reverse(1));
         after.number = 2;
         let patch = Patch::between(&before, &after);

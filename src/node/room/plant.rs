@@ -25,6 +25,16 @@ pub(super) enum Plant {
     Skip,
     /// Nobody ever goes over to the other half.
     Stay,
+    /// Whoever says that many follow it is believed.
+    BelieveSizes,
+    /// Whoever holds as many lines holds the same.
+    ByNumber,
+    /// What nobody else holds is called safe.
+    SafeAlone,
+    /// Authors do not say what they said before, and nobody minds.
+    AnyPrevious,
+    /// A supernode is accused for nothing.
+    Slander,
 }
 
 #[cfg(test)]

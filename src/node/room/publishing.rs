@@ -1,11 +1,11 @@
 //! The supernode's view: opening an epoch, ordering the members, and letting go of those that are lost.
 
 use super::epoch::Epoch;
-use super::line::LineId;
 use super::message::HandOver;
 use super::parts::{Leading, Room, Standing, VIEW_COST};
-use super::rank::{Rank, Reach};
+use super::rank::{ALL_REACH_IT, Rank, Reach};
 use super::sequencer::{Follower, Sequencer};
+use super::steady::Steady;
 use super::telling::Has;
 use super::view::{MAX_REIGNS, Reason, Reign};
 use super::voices::Voices;
@@ -28,7 +28,7 @@ impl Room {
         let (own, old) = (self.id(), self.view.epoch.supernode);
         let base = self.published.begin(&self.view, reason);
         if reason == Reason::Lost {
-            self.note_crash();
+            self.note_crash(now);
         }
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.view.entries)
             .into_iter()
@@ -74,7 +74,7 @@ impl Room {
             };
             self.sequencer.followers.insert(*id, follower);
         }
-        self.standing = Standing::Leading(Leading { next_beat: now + self.config.times.heartbeat });
+        self.standing = Standing::Leading(Leading { next_beat: now + self.times().heartbeat });
         self.detector.suspicion = None;
         self.announce(now, reason.into());
         self.view_changed(now);
@@ -90,20 +90,20 @@ impl Room {
     fn voices_of_order(&self) -> Voices {
         let mut voices = self.delivery.voices.clone();
         for placed in self.log.since(self.delivery.shown.saturating_add(1)) {
-            voices.note(placed.line.id(), placed.head.seq);
+            voices.note(&placed.line, placed.head.seq);
         }
         if let Some((seq, inherited)) = &self.delivery.inherited {
-            for (voice, counter) in inherited {
-                voices.note(LineId { voice: *voice, counter: *counter }, *seq);
+            for spoken in inherited {
+                voices.note_spoken(*spoken, *seq);
             }
         }
         voices
     }
 
-    /// A member's rank, as we measure it.
+    /// A member's rank, as it begins.
     pub(super) fn rank_of(&self, now: Instant, record: &MemberRecord, tenure: u64) -> Rank {
         let id = record.id();
-        let lately = self.config.times.suspect * 2;
+        let lately = self.times().suspect * 2;
         let heard = id == self.id()
             || self
                 .sequencer
@@ -113,6 +113,7 @@ impl Room {
         Rank {
             reach: if heard { Reach::Heard } else { Reach::Silent },
             crashes: Reverse(self.view.crashes_of(record)),
+            reached: ALL_REACH_IT,
             tenure: Reverse(tenure),
             capacity: 0,
             id: Reverse(id),
@@ -121,20 +122,34 @@ impl Room {
 
     /// Supernode: orders the members by rank; whether anything moved.
     pub(super) fn rerank(&mut self, now: Instant) -> bool {
+        let own = self.id();
+        let before: Vec<Rank> = self.view.entries.iter().map(|entry| entry.rank.clone()).collect();
+        let hold = self.config.times.steady;
+        let mut ranks = Vec::with_capacity(before.len());
+        for (place, entry) in self.view.entries.iter().enumerate() {
+            let (id, told) = (entry.record.id(), entry.rank.reached);
+            let rank = self.rank_of(now, &entry.record, entry.rank.tenure.0);
+            let reached = if id == own { None } else { self.reached_by(id, place) };
+            let steady = self.sequencer.steady.entry(id);
+            let (reach, quarters) = steady.or_insert((Steady::new(entry.rank.reach), Steady::new(told)));
+            // Who falls silent is passed over at once, and has to speak for three times as long as anything else to be next again.
+            let reach = reach.observe(now, rank.reach, Some(Reach::Silent), hold * 3);
+            let reached = quarters.observe(now, reached.unwrap_or(told), None, hold);
+            ranks.push(Rank { reach, reached, ..rank });
+        }
         let mut entries = std::mem::take(&mut self.view.entries);
-        let before: Vec<(NodeId, Reach)> = entries.iter().map(|entry| (entry.record.id(), entry.rank.reach)).collect();
-        for entry in &mut entries {
-            entry.rank = self.rank_of(now, &entry.record, entry.rank.tenure.0);
+        for (entry, rank) in entries.iter_mut().zip(ranks) {
+            entry.rank = rank;
         }
         self.view.entries = entries;
         self.view.sort();
-        let after = self.view.entries.iter().map(|entry| (entry.record.id(), entry.rank.reach));
-        !before.into_iter().eq(after)
+        !before.iter().eq(self.view.entries.iter().map(|entry| &entry.rank))
     }
 
     /// Supernode, every heartbeat: who was silent for too long is lost.
     pub(super) fn drop_lost(&mut self, now: Instant) {
         let times = self.config.times;
+        self.forget_crashes(now);
         let lost: BTreeSet<NodeId> = self
             .sequencer
             .followers
@@ -158,6 +173,7 @@ impl Room {
         self.view.entries = kept;
         for entry in gone {
             self.sequencer.followers.remove(&entry.record.id());
+            self.sequencer.steady.remove(&entry.record.id());
             self.former.add(now, entry.record);
         }
         self.view_changed(now);

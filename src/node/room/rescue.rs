@@ -2,9 +2,10 @@
 //! Everyone who gives up an order brings what it held of it to the supernode that it follows from then on, which places what it does not
 //! know. So nothing that was on a screen is lost as long as one who held it lives, whoever leads.
 
-use super::line::{LineId, Placed, Voice};
+use super::epoch::Epoch;
+use super::line::{LineId, Placed};
 use super::log::{MAX_LOG_BYTES, MAX_LOG_LINES};
-use super::message::{MAX_LINES, RoomMessage};
+use super::message::{MAX_LINES, RoomMessage, Spoken};
 use super::parts::{Room, Standing};
 use super::plant::{Plant, planted};
 use crate::node::identity::NodeId;
@@ -44,9 +45,10 @@ impl Rescue {
     }
 
     /// The order that we follow has these.
-    pub(super) fn on_known(&mut self, voices: &[(Voice, u64)]) {
+    pub(super) fn on_known(&mut self, voices: &[Spoken]) {
         if !self.lines.is_empty() {
-            let known: std::collections::BTreeMap<Voice, u64> = voices.iter().copied().collect();
+            let known: std::collections::BTreeMap<_, _> =
+                voices.iter().map(|spoken| (spoken.id.voice, spoken.id.counter)).collect();
             self.retain(|line| known.get(&line.voice).is_none_or(|counter| line.counter > *counter));
         }
     }
@@ -54,6 +56,11 @@ impl Rescue {
     fn retain(&mut self, keep: impl Fn(LineId) -> bool) {
         self.lines.retain(|placed| keep(placed.line.id()));
         self.bytes = self.lines.iter().map(|placed| placed.line.bytes()).sum();
+    }
+
+    /// What we held in that place when we gave it up.
+    pub(super) fn at(&self, epoch: Epoch, seq: u64) -> Option<&Placed> {
+        self.lines.iter().find(|placed| placed.epoch == epoch && placed.head.seq == seq)
     }
 
     /// Whether there is nothing to bring.
@@ -106,7 +113,8 @@ impl Room {
         }
         for placed in lines {
             let id = placed.line.id();
-            if id.counter <= self.sequencer.voices.highest(id.voice) {
+            let parted = self.sequencer.voices.contradicts(&placed.line);
+            if id.counter <= self.sequencer.voices.highest(id.voice) && !parted {
                 continue;
             }
             if !self.knows(id.voice.author) && !self.knows(placed.epoch.supernode) {
@@ -119,6 +127,11 @@ impl Room {
             }
             if !placed.verify(self.view.room) {
                 return self.alert("forged", format!("{from} brought a line that is not what it says"));
+            }
+            if parted {
+                let proven = self.sequencer.voices.is_proven(id.voice);
+                self.accuse_author(id.voice, proven);
+                continue;
             }
             self.place(now, placed.line);
         }

@@ -4,6 +4,8 @@ use super::line::Line;
 use super::message::{Beat, Held, Lines, MAX_LINES, RoomMessage, Say};
 use super::parts::{Room, Standing, VIEW_COST};
 use super::plant::{Plant, planted};
+use super::rank::Reach;
+use super::steady::Steady;
 use super::telling::Has;
 use super::voices::Voices;
 use crate::node::identity::NodeId;
@@ -11,7 +13,7 @@ use crate::node::room::line::Placed;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 
-/// Successors that hold a line before it counts as safe.
+/// Successors that hold a line before it counts as safe: the next in line, or all there are.
 pub(super) const STABLE_COPIES: usize = 3;
 
 /// What the supernode keeps.
@@ -21,6 +23,8 @@ pub(super) struct Sequencer {
     pub(super) voices: Voices,
     /// The members but ourselves.
     pub(super) followers: BTreeMap<NodeId, Follower>,
+    /// What shows of how each is reached.
+    pub(super) steady: BTreeMap<NodeId, (Steady<Reach>, Steady<u8>)>,
     /// Lines up to here are shown: the first successor holds them.
     pub(super) shown: u64,
     /// Lines up to here are safe.
@@ -64,7 +68,7 @@ impl Room {
         let line = if planted(Plant::MadeUp) { self.made_up(line) } else { line };
         let id = line.id();
         let last = self.log.head();
-        if !self.sequencer.voices.note(id, last.seq.saturating_add(1)) {
+        if !self.sequencer.voices.note(&line, last.seq.saturating_add(1)) {
             return;
         }
         let placed = Placed::place(&self.identity, self.view.epoch, last, line);
@@ -112,6 +116,10 @@ impl Room {
             return self.alert("forged", format!("{from} sent a line that is not its own"));
         }
         let id = say.line.id();
+        if self.sequencer.voices.contradicts(&say.line) {
+            let proven = self.sequencer.voices.is_proven(id.voice);
+            return self.accuse_author(id.voice, proven);
+        }
         let highest = self.sequencer.voices.highest(id.voice);
         // Its own order: after a gap only if everything before it is known to be safe elsewhere.
         if planted(Plant::Backwards)
@@ -140,6 +148,10 @@ impl Room {
         let told = self.published.number(&self.view);
         let cost = if held.number < told { VIEW_COST } else { lacks.min(VIEW_COST) };
         let again = held.again && cost > 0 && self.may_ask(from, cost);
+        let fits = self.holds_ours(&held);
+        if !fits && self.may_ask(from, cost.saturating_add(1)) {
+            self.show_seal(from, held.seq.min(head));
+        }
         let Some(follower) = self.sequencer.followers.get_mut(&from) else {
             // It was silent for so long that it was taken for lost, and did not notice.
             return self.readmit(now, from);
@@ -147,7 +159,7 @@ impl Room {
         if held.number == told && follower.has == Has::Unsaid {
             follower.has = Has::View(self.published.name(&self.view));
         }
-        let seq = held.seq.min(head);
+        let seq = if fits { held.seq } else { 0 };
         if seq >= follower.owes || seq == head {
             (follower.behind, follower.owes) = ((seq < head).then_some(now), head);
         }
@@ -172,6 +184,12 @@ impl Room {
         self.update_marks(now);
     }
 
+    /// Whether what a member holds is our order: as many lines in another order count for nothing.
+    fn holds_ours(&self, held: &Held) -> bool {
+        let ours = self.log.chain_at(held.seq).map_or(held.seq < self.log.oldest(), |ours| ours == held.chain);
+        ours || planted(Plant::ByNumber)
+    }
+
     /// Lines `from..=to`, as far as they are kept, in messages of bounded size.
     pub(super) fn send_lines(&mut self, member: NodeId, from: u64, to: u64) {
         let lines: Vec<Placed> = self.log.since(from).take_while(|placed| placed.head.seq <= to).cloned().collect();
@@ -194,15 +212,14 @@ impl Room {
         }
         let (shown, stable) = match self.view.entries.len() {
             0 | 1 => (head, if self.is_provisional() { self.sequencer.stable } else { head }),
-            members => {
-                let first =
-                    self.view.successors().filter_map(|id| self.sequencer.followers.get(&id)).find(|follower| {
-                        follower.behind.is_none_or(|since| now.saturating_since(since) < self.config.times.pass_over)
-                    });
-                let mut held: Vec<u64> = self.sequencer.followers.values().map(|follower| follower.held).collect();
-                held.sort_unstable_by(|a, b| b.cmp(a));
-                let stable = held.get(STABLE_COPIES.min(members - 1) - 1).copied().unwrap_or(0);
-                (first.map_or(0, |follower| follower.held), stable)
+            _ if planted(Plant::SafeAlone) => (head, head),
+            _ => {
+                // A frozen member blocks nobody: it is passed over, until it holds everything again.
+                let passed = |since| now.saturating_since(since) >= self.config.times.pass_over;
+                let followers = self.view.successors().filter_map(|id| self.sequencer.followers.get(&id));
+                let next = followers.filter(|follower| !follower.behind.is_some_and(passed));
+                let held: Vec<u64> = next.take(STABLE_COPIES).map(|follower| follower.held).collect();
+                (held.first().copied().unwrap_or(0), held.iter().copied().min().unwrap_or(0))
             }
         };
         let stable = stable.min(shown.max(self.sequencer.shown));

@@ -4,7 +4,7 @@ use super::epoch::{Epoch, Head};
 use super::message::{Claim, ClaimFacts, Fetch, Report, RoomMessage, Taken, ViewStamp};
 use super::parts::{Room, Standing};
 use super::plant::{Plant, planted};
-use super::view::{MAX_REIGNS, Reason};
+use super::view::Reason;
 use crate::node::identity::NodeId;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +33,8 @@ pub(super) struct Claiming {
     alive: BTreeSet<NodeId>,
     /// Who was asked for lines that we lack, and until when we wait.
     pub(super) fetching: Option<(NodeId, Instant)>,
-    /// Who did not deliver what it said it holds.
-    failed: BTreeSet<NodeId>,
+    /// Who did not deliver what it said it holds, or holds another order than ours.
+    pub(super) failed: BTreeSet<NodeId>,
     /// How often it was made again under a higher counter.
     renewed: u8,
 }
@@ -174,6 +174,10 @@ impl Room {
                 if report.view == claiming.view {
                     claiming.same_view.insert(from);
                 }
+                // Two may hold as many lines, and not the same. It comes over to our order, and can tell who is to blame.
+                if self.log.chain_at(report.head.seq).is_some_and(|ours| ours != report.head.chain) {
+                    self.show_seal(from, report.head.seq);
+                }
                 self.resolve_claim(now);
             }
             // It reports late: the view is open, without it.
@@ -206,7 +210,7 @@ impl Room {
     }
 
     /// Everything is as before.
-    fn abandon(&mut self, now: Instant) {
+    pub(super) fn abandon(&mut self, now: Instant) {
         let Standing::Claiming(claiming) = &self.standing else { return };
         let (next, reporters) = (claiming.next, claiming.reports.keys().copied().collect::<Vec<_>>());
         for id in reporters {
@@ -282,18 +286,6 @@ impl Room {
         };
         if allowed {
             self.send_lines(from, fetch.from, fetch.to);
-        }
-    }
-
-    /// The version of the lost supernode gets a mark.
-    pub(super) fn note_crash(&mut self) {
-        let Some(version) = self.view.record(self.view.epoch.supernode).map(|record| record.facts.version) else {
-            return;
-        };
-        if let Some((_, count)) = self.view.crashes.iter_mut().find(|(other, _)| *other == version) {
-            *count = count.saturating_add(1);
-        } else if self.view.crashes.len() < MAX_REIGNS {
-            self.view.crashes.push((version, 1));
         }
     }
 

@@ -208,7 +208,7 @@ impl Room {
         }
         // Nobody makes us verify signatures who could not lead us.
         if to.epoch != ours.epoch && self.way_to(from, to.epoch, patch.proof.as_ref()).is_none() {
-            return self.refuse_epoch(from, to.epoch);
+            return self.refuse_epoch(from, to.epoch, patch.proof.as_ref());
         }
         self.refresh_invitations(now);
         match patch.apply(&self.view) {

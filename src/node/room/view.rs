@@ -61,8 +61,8 @@ pub struct View {
     pub reigns: Vec<Reign>,
     /// The invitations that are open or were used, until they expire.
     pub invitations: Vec<InvitationState>,
-    /// How often supernodes of a version were lost.
-    pub crashes: Vec<(u16, u32)>,
+    /// How often supernodes of a build were lost lately.
+    pub crashes: Vec<(u32, u32)>,
     /// How many were ever admitted.
     pub admitted: u64,
     /// Members that were lost, not gone: they are looked for, and come back unasked.
@@ -164,10 +164,10 @@ impl View {
         ViewName { epoch: self.epoch, number: self.number }
     }
 
-    /// How often supernodes of `record`'s version were lost.
+    /// How often supernodes of `record`'s build were lost.
     pub fn crashes_of(&self, record: &MemberRecord) -> u32 {
-        let version = record.facts.version;
-        self.crashes.iter().find(|(other, _)| *other == version).map_or(0, |(_, count)| *count)
+        let build = record.facts.build;
+        self.crashes.iter().find(|(other, _)| *other == build).map_or(0, |(_, count)| *count)
     }
 
     /// Puts the members into the order that their ranks say: the supernode, then whoever ranks highest.

@@ -3,7 +3,7 @@
 use super::gathering::{MINUTE, SECOND, SUPERNODE, fetch, gather, is_whole, offer, talk};
 use crate::town::Town;
 use anjer::node::Command;
-use anjer::node::api::Path;
+use anjer::node::api::{ErrorCode, Path};
 use netem::Behaviour;
 
 fn are_relayed(town: &Town) -> bool {
@@ -58,4 +58,46 @@ fn a_relayed_download_survives_the_supernodes_death() {
     is_whole(&town, 1, 2, "film");
     talk(&mut town, 1, 2, 3 * SECOND);
     assert!(town.errors(1).is_empty() && town.errors(2).is_empty(), "{}", town.story(2));
+}
+
+/// When the two came, nobody but the supernode could pass on. Somebody who can comes later, and is asked then: the supernode dies without a
+/// word, and the three stay together.
+#[test]
+fn a_way_without_the_supernode_is_found_as_soon_as_there_is_one() {
+    let hard: &[Behaviour] = &[Behaviour::symmetric()];
+    let (mut town, _) = gather(2, &[hard, hard]);
+    assert!(town.run_until(MINUTE, |town| are_relayed(town) && town.why(1, 2).is_some()), "{}", town.story(1));
+    let third = town.settle(None, false);
+    let there = town.address(SUPERNODE);
+    town.command(third, Command::ConnectTo(there));
+    assert!(town.run_until(MINUTE, |town| (0..4).all(|one| town.members(one).len() == 4)), "{}", town.story(third));
+    town.run_until(20 * SECOND, |_| false);
+    let site = town.site(SUPERNODE);
+    town.network.crash(site);
+    let at = town.network.now();
+    talk(&mut town, 1, 2, 3 * SECOND);
+    assert!(town.network.now() - at <= 3 * SECOND);
+    assert!(town.run_until(5 * SECOND, |town| (1..4).all(|one| town.members(one).len() == 3)), "{}", town.story(1));
+    assert!((1..4).all(|one| town.errors(one).is_empty()), "{}", town.story(1));
+}
+
+/// Nobody but the supernode reaches anybody. When it dies each is alone, and is told; when somebody whom all reach is back, so is the room.
+#[test]
+fn where_nobody_is_reached_any_more_each_is_told_and_the_room_is_one_again_by_itself() {
+    let hard: &[Behaviour] = &[Behaviour::symmetric()];
+    let (mut town, _) = gather(3, &[hard, hard, hard]);
+    town.run_until(MINUTE, |_| false);
+    let supernode = town.site(SUPERNODE);
+    let walls: Vec<_> = (1..4).map(|one| town.behind(one)).collect();
+    walls.iter().for_each(|wall| town.network.cut(supernode, *wall));
+    town.run_until(12 * SECOND, |_| false);
+    for one in 0..4 {
+        let told = town.errors(one);
+        let codes: Vec<_> = told.iter().map(|(_, code, _)| *code).collect();
+        assert_eq!(codes, [ErrorCode::Unreachable], "{}", town.story(one));
+    }
+    walls.iter().for_each(|wall| town.network.heal(supernode, *wall));
+    let is_one = |town: &Town| (0..4).all(|one| town.members(one).len() == 4);
+    assert!(town.run_until(30 * SECOND, is_one), "{}\n{}", town.story(0), town.story(1));
+    talk(&mut town, 1, 2, 3 * SECOND);
 }

@@ -72,6 +72,46 @@ fn the_members_are_a_table_when_asked_for_and_news_otherwise() {
     assert_eq!(screen.lines(&alone, 0), ["ben is gone."]);
 }
 
+/// Behind a NAT the address that others type is the one that the world sees; while that is not known, it is said so, in one line.
+#[test]
+fn what_others_type_is_what_they_can_reach() {
+    let first_lines = |public: Option<&str>, is_open: bool| {
+        let mut screen = Screen::new(false, is_open);
+        let Event::Ready { id, name, nat, .. } = samples::one_of_each().remove(0) else { panic!("it is the first") };
+        let public = public.map(|public| public.parse().unwrap());
+        let local = "10.0.0.2:7000".parse().unwrap();
+        screen.lines(&Event::Ready { id, name, local, public, nat }, 0)
+    };
+    assert_eq!(
+        first_lines(None, true).last().unwrap(),
+        "Those on your own network join you with C 10.0.0.2 7000, those elsewhere once you are told how the world sees you; ? lists the commands."
+    );
+    assert_eq!(
+        first_lines(Some("192.0.2.11:7000"), false).last().unwrap(),
+        "Others join you with C 192.0.2.11 7000 (on your own network with C 10.0.0.2 7000), when you typed A with theirs, or with a ticket (I); \
+         ? lists the commands."
+    );
+}
+
+/// Packets go on being spent on looking for a direct path: that alone is no news, another reason is.
+#[test]
+fn a_relayed_path_is_told_again_only_with_another_reason() {
+    let mut screen = Screen::new(false, true);
+    let path = |path, probes, why: &str| Event::Path {
+        id: samples::ben(),
+        path,
+        rtt_ms: None,
+        probes,
+        why: Some(why.to_owned()).filter(|why| !why.is_empty()),
+    };
+    let mut told = |event| screen.lines(&event, 0).len();
+    assert_eq!(told(path(Path::Relayed, 6, "too many ports")), 1);
+    assert_eq!(told(path(Path::Relayed, 12, "too many ports")), 0);
+    assert_eq!(told(path(Path::Relayed, 12, "not hit")), 1);
+    assert_eq!(told(path(Path::Direct, 20, "")), 1);
+    assert_eq!(told(path(Path::Direct, 20, "")), 0);
+}
+
 /// Who leads is told before who is there, and a withdrawal after its owner went: both are called by their names.
 #[test]
 fn who_is_not_here_yet_or_any_more_has_a_name_all_the_same() {
@@ -116,7 +156,7 @@ fn who_is_behind_a_nat_is_told_what_others_type_as_soon_as_it_is_known() {
     let far = admitting("203.0.113.9:7000");
     let last = |screen: &mut Screen, event: &Event| screen.lines(event, 0).pop().expect("a line");
     let mut screen = Screen::new(false, true);
-    assert!(last(&mut screen, &ready).contains("not known yet: wait until"));
+    assert!(last(&mut screen, &ready).contains("those elsewhere once you are told"));
     let early = last(&mut screen, &far);
     assert!(
         early.contains("on your network they type C 10.0.0.7 7000; your public address is not known yet"),

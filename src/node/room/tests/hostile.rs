@@ -4,6 +4,7 @@ use super::super::line::{Line, LineId, Placed, Saying, Voice};
 use super::super::message::*;
 use super::super::*;
 use super::World;
+use crate::node::api::Event;
 use crate::node::record::PROTOCOL_VERSION;
 
 fn epoch(world: &World, counter: u64, who: usize) -> Epoch {
@@ -78,6 +79,124 @@ fn hand_over(world: &World, next: Epoch) -> RoomMessage {
         head: world.peers[0].room.log.head(),
     };
     RoomMessage::HandOver(HandOver::sign(&world.peers[0].identity, facts))
+}
+
+/// Node 3 or node 0 sends a hand-over of node 0 that is not in order: refused, reported, nothing changes.
+fn no_hand_over(from: usize, change: impl Fn(HandOverFacts) -> HandOverFacts) {
+    let mut world = World::room_of(68, 4);
+    let view = world.peers[0].room.view();
+    let facts = HandOverFacts {
+        room: view.room,
+        epoch: view.epoch,
+        next: Epoch { counter: 2, supernode: world.peers[2].id },
+        head: Head::default(),
+    };
+    let hand_over = HandOver::sign(&world.peers[0].identity, change(facts));
+    world.inject(from, 1, RoomMessage::HandOver(hand_over));
+    assert_eq!(world.alerts(1), 1);
+    world.run(3000);
+    assert_eq!(world.assert_leader(), 0);
+    assert_eq!(world.peers[1].room.view().epoch.counter, 1);
+}
+
+#[test]
+fn a_hand_over_comes_from_nobody_but_whoever_hands_over() {
+    no_hand_over(3, |facts| facts);
+}
+
+#[test]
+fn a_hand_over_of_another_room_counts_for_nothing() {
+    no_hand_over(0, |facts| HandOverFacts { room: RoomId([9; 16]), ..facts });
+}
+
+#[test]
+fn a_hand_over_of_another_epoch_counts_for_nothing() {
+    no_hand_over(0, |facts| HandOverFacts { epoch: Epoch { counter: 7, ..facts.epoch }, ..facts });
+}
+
+/// Nor to itself, or to an epoch that is none.
+#[test]
+fn a_hand_over_to_a_huge_epoch_counts_for_nothing() {
+    for counter in [u64::MAX, 1 << 40, 1, 0] {
+        no_hand_over(0, |facts| HandOverFacts { next: Epoch { counter, ..facts.next }, ..facts });
+    }
+    no_hand_over(0, |facts| HandOverFacts { next: Epoch { counter: 2, ..facts.epoch }, ..facts });
+}
+
+/// A member kept the hand-over by which the present epoch began, or one that came to nothing.
+#[test]
+fn a_hand_over_that_comes_again_counts_for_nothing() {
+    let mut world = World::room_of(69, 4);
+    let (before, after) = (epoch(&world, 1, 0), epoch(&world, 2, 1));
+    let room = world.peers[0].room.view().room;
+    let old = HandOverFacts { room, epoch: before, next: after, head: Head::default() };
+    let old = HandOver::sign(&world.peers[0].identity, old);
+    world.quit(0);
+    world.run(1000);
+    assert_eq!(world.assert_leader(), 1);
+    world.inject(3, 2, RoomMessage::HandOver(old));
+    assert_eq!(world.alerts(2), 1);
+    world.run(3000);
+    assert_eq!(world.assert_leader(), 1);
+    assert_eq!(world.peers[2].room.view().epoch, after);
+}
+
+/// A supernode that goes tells one half of the room of one heir, the other half of another, under one counter. Each follows its own; the
+/// two meet, somebody says who did it, and the room is one again.
+#[test]
+fn two_heirs_to_two_halves_are_noticed_and_the_halves_become_one() {
+    let mut world = World::room_of(78, 5);
+    world.oracle.liars = true;
+    let room = world.peers[0].room.view().room;
+    world.say(4, "before");
+    world.run(500);
+    let [one, other] = [1, 2].map(|who| hand_over(&world, epoch(&world, 5, who)));
+    world.pause(0);
+    for who in [1, 3] {
+        world.inject(0, who, one.clone());
+    }
+    for who in [2, 4] {
+        world.inject(0, who, other.clone());
+    }
+    world.crash(0);
+    world.say(3, "here");
+    world.say(4, "there");
+    world.run(8000);
+    let _ = super::walk::meet(&mut world, room);
+    super::check(&world).unwrap();
+    world.assert_leader();
+    let told = (1..5).filter(|who| {
+        let said = |event: &Event| matches!(event, Event::Alert { code: "equivocation", .. });
+        world.peers[*who].events.iter().any(said)
+    });
+    assert!(told.count() >= 2, "both halves");
+}
+
+/// A member sends on the claim of another, which was made in earnest.
+#[test]
+fn a_claim_comes_from_nobody_but_whoever_claims() {
+    refused(|world| {
+        let room = world.peers[0].room.view().room;
+        let facts = ClaimFacts { room, epoch: epoch(world, 1, 0), next: epoch(world, 2, 2) };
+        RoomMessage::Claim(Claim::sign(&world.peers[2].identity, facts))
+    });
+}
+
+/// It may have missed a change, or we did: it is told where we belong, and not believed.
+#[test]
+fn a_claim_of_another_epoch_changes_nothing() {
+    let mut world = World::room_of(77, 4);
+    let room = world.peers[0].room.view().room;
+    let facts = ClaimFacts { room, epoch: epoch(&world, 7, 0), next: epoch(&world, 8, 3) };
+    let claim = RoomMessage::Claim(Claim::sign(&world.peers[3].identity, facts));
+    world.crash(0);
+    for to in [1, 2] {
+        world.inject(3, to, claim.clone());
+        assert!(matches!(world.peers[to].room.standing, parts::Standing::Following));
+    }
+    world.run(4000);
+    assert_eq!(world.assert_leader(), 1);
+    assert_eq!(world.peers[1].room.view().epoch, epoch(&world, 2, 1));
 }
 
 #[test]
@@ -210,7 +329,14 @@ fn a_stranger_is_listened_to_only_at_the_door() {
     let stranger = stranger.view().clone();
     for message in [
         RoomMessage::View(Box::new(stranger)),
-        RoomMessage::Held(Held { epoch: current, number: 1, seq: 9, round: 0, again: false }),
+        RoomMessage::Held(Held {
+            epoch: current,
+            number: 1,
+            seq: 9,
+            chain: ChainHash::default(),
+            round: 0,
+            again: false,
+        }),
         RoomMessage::Beat(Beat { epoch: current, number: 9, head: Head::default(), shown: 9, stable: 9, round: 1 }),
         RoomMessage::Report(Report { next: current, head: Head::default(), view: stamp }),
         RoomMessage::Fetch(Fetch { epoch: current, from: 0, to: u64::MAX }),
@@ -352,7 +478,8 @@ fn a_successor_that_takes_one_line_at_a_time_makes_nobody_wait() {
         world.run(280);
         let room = &world.peers[0].room;
         let (epoch, number, round) = (room.view().epoch, room.view().number, room.sequencer.round);
-        let held = Held { epoch, number, seq, round, again: false };
+        let chain = room.log.chain_at(seq).unwrap();
+        let held = Held { epoch, number, seq, chain, round, again: false };
         world.call(0, |room, now| room.handle_message(now, id, RoomMessage::Held(held)));
     }
     assert_eq!(world.lines(2).len(), 20, "two seconds later everything is on everybody else's screen");
@@ -472,7 +599,7 @@ fn a_witness_that_lies_does_not_keep_us_from_going_on() {
     for _ in 0..300 {
         world.run(50);
         world.call(1, |room, now| {
-            room.handle_heard(now, liar);
+            room.handle_heard(now, liar, crate::time::Duration::ZERO);
             room.handle_message(now, liar, RoomMessage::Verdict(Verdict { epoch: old, heard_ms: Some(1) }));
             room.handle_message(now, liar, RoomMessage::Alive(old));
         });

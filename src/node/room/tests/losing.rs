@@ -2,7 +2,7 @@
 
 use super::super::parts::Standing;
 use super::{World, check};
-use crate::node::api::{Event, Succession};
+use crate::node::api::{ErrorCode, Event, Succession};
 
 fn successions(world: &World, who: usize) -> Vec<Succession> {
     let reasons = world.peers[who].events.iter().filter_map(|event| match event {
@@ -55,7 +55,7 @@ fn a_supernode_that_quits_under_a_frozen_first_successor_names_another() {
     world.pause(1);
     world.run(2500);
     world.quit(0);
-    world.run(4500);
+    world.run(7500);
     assert!(world.peers[0].left);
     assert_eq!(world.assert_leader(), 2);
     world.resume(1);
@@ -109,7 +109,7 @@ fn in_a_room_of_two_the_survivor_leads_for_itself_and_speaks() {
         world.crash(crashed);
         let other = 1 - crashed;
         world.say(other, "anybody?");
-        world.run(4000);
+        world.run(8000);
         assert_eq!(world.assert_leader(), other);
         assert_eq!(world.lines(other), ["anybody?"]);
     }
@@ -192,8 +192,96 @@ fn a_lone_survivor_meets_the_others_again_and_what_it_said_alone_is_said_again()
     assert_eq!(successions(&world, 3).last(), Some(&Succession::Merged));
     assert_eq!(world.lines(0), ["where is it?", "hello?"]);
     assert_eq!(world.lines(3), ["hello?", "where is it?"], "once");
-    assert!((0..4).all(|who| world.errors(who).is_empty()), "{:?}", world.errors(3));
+    assert!((0..3).all(|who| world.errors(who).is_empty()));
+    assert!(
+        matches!(world.errors(3)[..], [Event::Error { code: ErrorCode::Unreachable, .. }]),
+        "{:?}",
+        world.errors(3)
+    );
     check(&world).unwrap();
+}
+
+/// Whoever was lost and finds one of the others is passed on to the rest: they may not reach it themselves.
+#[test]
+fn members_pass_on_for_those_who_were_lost_and_not_for_strangers() {
+    let mut world = World::room_of_some(45, 4, 3);
+    world.isolate(2);
+    world.run(10_000);
+    let [supernode, member, lost, stranger] = [0, 1, 2, 3].map(|who: usize| world.peers[who].id);
+    let relay = &world.peers[1].room;
+    assert!(relay.passes_on(world.now, lost, supernode) && relay.passes_on(world.now, supernode, lost));
+    assert!(!relay.passes_on(world.now, stranger, supernode) && !relay.passes_on(world.now, supernode, stranger));
+    assert!(!relay.passes_on(world.now, supernode, supernode) && relay.passes_on(world.now, supernode, member));
+}
+
+/// Nobody reaches anybody but the supernode, whose program is killed and started again. It knows which room it was in, and they look for it.
+#[test]
+fn whoever_was_killed_and_is_started_again_is_called_back_by_those_it_left_behind() {
+    let mut world = World::room_of(43, 4);
+    let room = world.peers[0].room.view().room;
+    for (a, b) in [(1, 2), (1, 3), (2, 3)] {
+        world.cut(a, b);
+    }
+    world.say(2, "before");
+    world.run(1000);
+    world.crash(0);
+    world.run(15_000);
+    world.restart(0);
+    world.call(0, |member, _| member.was_in(room));
+    world.run(10_000);
+    assert_eq!(world.peers[0].room.view().room, room, "{}", world.picture());
+    world.heal_all();
+    world.run(10_000);
+    world.assert_leader();
+    world.say(0, "after");
+    world.run(1000);
+    assert!((0..4).all(|who| world.lines(who).last().is_some_and(|text| text == "after")));
+    check(&world).unwrap();
+}
+
+/// Whoever has others around itself by then stays, and so does who left.
+#[test]
+fn nobody_is_called_back_into_a_room_that_it_left_or_from_another_one() {
+    for left in [true, false] {
+        let mut world = World::room_of_some(44, 4, 3);
+        let room = world.peers[0].room.view().room;
+        world.crash(2);
+        world.run(10_000);
+        world.restart(2);
+        if !left {
+            world.join(3, 2);
+            world.run(10);
+            world.call(2, |member, _| member.was_in(room));
+        }
+        world.run(15_000);
+        assert_ne!(world.peers[2].room.view().room, room);
+    }
+}
+
+/// Each is told once, in words, as long as it lasts; who is left alone because the others went is not.
+#[test]
+fn where_nobody_is_reached_each_says_so_once_and_all_come_back_by_themselves() {
+    let mut world = World::room_of(41, 4);
+    world.quit(3);
+    world.run(1000);
+    (0..3).for_each(|who| world.isolate(who));
+    world.run(9_900);
+    for who in 0..3 {
+        let told = world.errors(who);
+        assert!(matches!(told[..], [Event::Error { command: None, code: ErrorCode::Unreachable, .. }]), "{told:?}");
+    }
+    world.run(60_000);
+    assert!((0..3).all(|who| world.errors(who).len() == 1));
+    world.heal_all();
+    world.run(6000);
+    world.assert_leader();
+    (0..3).for_each(|who| world.quit(who));
+    check(&world).unwrap();
+
+    let mut world = World::room_of(42, 2);
+    world.quit(1);
+    world.run(10_000);
+    assert!(world.errors(0).is_empty(), "it went, and said so");
 }
 
 #[test]

@@ -32,6 +32,14 @@ pub(crate) enum Rule {
     HonestMissed,
     /// After the last fault there is one supernode, and everybody sees everybody.
     OneRoom,
+    /// What an author said has one text under one number, and names what it said before.
+    AuthorsChain,
+    /// What is called safe was sent to another member at least.
+    Safe,
+    /// Who leads others gives up its half only after as many of the other half as follow itself said that they follow another.
+    ProvenHalf,
+    /// Where nobody tells two stories nobody is said to.
+    NobodyAccused,
 }
 
 /// A line's name, as screens show it.
@@ -56,6 +64,12 @@ pub(crate) struct Oracle {
     safe: BTreeSet<(RoomId, LineName)>,
     /// Who was sent a line by its supernode.
     holders: BTreeMap<LineName, BTreeSet<Run>>,
+    /// Every line that was given a place: signature, hash, what it follows.
+    lines: BTreeMap<line::LineId, (crate::node::record::Signature, ChainHash, ChainHash)>,
+    /// Every doubt: whose, how many were needed, who said that it follows the other.
+    doubts: BTreeMap<[u8; 16], (Run, usize, BTreeSet<NodeId>)>,
+    /// Somebody in this run tells two stories.
+    pub(crate) liars: bool,
 }
 
 /// What one node showed since its program was started.
@@ -68,6 +82,10 @@ struct Screen {
     last: BTreeMap<(RoomId, Epoch), u64>,
     voices: BTreeMap<(NodeId, u64), u64>,
     safe: Option<(Epoch, u64)>,
+    /// Whoever is alone has nobody to give its lines to: so far did it get then.
+    alone: u64,
+    /// How many followed it when it began to ask to be let in elsewhere.
+    joining: Option<usize>,
 }
 
 impl Oracle {
@@ -112,6 +130,10 @@ impl Oracle {
         let peer = &peers[who];
         let view = peer.room.view();
         let screen = &mut self.screens[who];
+        if view.entries.len() == 1 {
+            screen.alone = peer.room.log.head().seq;
+        }
+        screen.joining = peer.room.joining.as_ref().map(|_| screen.joining.unwrap_or(peer.room.live().len()));
         let before = screen.view.replace((view.epoch, view.number, view.entries.len()));
         if before == screen.view && screen.room == Some(view.room) {
             return;
@@ -159,8 +181,14 @@ impl Oracle {
             RoomMessage::Beat(beat) if peer.room.is_supernode() => {
                 let room = peer.room.view().room;
                 let before = self.screens[who].safe.filter(|(epoch, _)| *epoch == beat.epoch).map_or(0, |(_, seq)| seq);
+                let (own, alone) = ((who, self.screens[who].run), self.screens[who].alone);
                 for placed in peer.room.log.since(before + 1).take_while(|placed| placed.head.seq <= beat.stable) {
-                    self.safe.insert((room, placed.line.id().to_string()));
+                    let name = placed.line.id().to_string();
+                    let held = self.holders.get(&name).is_some_and(|holders| holders.iter().any(|one| *one != own));
+                    if !held && placed.head.seq > alone {
+                        self.break_rule(Rule::Safe, format!("node {who} calls {name} safe, which nobody else has"));
+                    }
+                    self.safe.insert((room, name));
                 }
                 self.screens[who].safe = Some((beat.epoch, beat.stable.max(before)));
             }
@@ -168,6 +196,33 @@ impl Oracle {
                 let run = (who, self.screens[who].run);
                 for placed in &lines.lines {
                     self.holders.entry(placed.line.id().to_string()).or_default().insert(run);
+                    self.on_placed(who, &placed.line);
+                }
+            }
+            RoomMessage::Compare(_) => self.count("orders compared"),
+            RoomMessage::Equivocation(_) => self.count("accusations"),
+            RoomMessage::Muster(muster) if muster.to == peer.room.view().epoch => {
+                self.count("halves doubted");
+                let (need, live) = (muster.need as usize, peer.room.live().len());
+                if need < live {
+                    self.break_rule(Rule::ProvenHalf, format!("node {who} leads {live} and would go to {need}"));
+                }
+                let run = (who, self.screens[who].run);
+                self.doubts.insert(muster.nonce, (run, need, BTreeSet::new()));
+            }
+            RoomMessage::Allegiance(allegiance) => {
+                self.count("words given");
+                self.on_allegiance(allegiance.facts.nonce, peer.id);
+            }
+            RoomMessage::Proof(proof) => {
+                self.count("halves proven");
+                self.on_allegiance(proof.nonce, peer.id);
+            }
+            RoomMessage::Join(join) if peer.room.is_supernode() && join.room == Some(peer.room.view().room) => {
+                let (run, live) = ((who, self.screens[who].run), self.screens[who].joining.unwrap_or(1));
+                let mut doubts = self.doubts.values().filter(|(asker, ..)| *asker == run);
+                if live > 1 && !doubts.any(|(_, need, signers)| signers.len() >= *need) {
+                    self.break_rule(Rule::ProvenHalf, format!("node {who} leads {live} and goes over unproven"));
                 }
             }
             RoomMessage::View(_) => self.count("views told whole"),
@@ -184,6 +239,28 @@ impl Oracle {
             RoomMessage::Abandon(_) => self.count("claims given up"),
             RoomMessage::Held(held) if held.again => self.count("lines to be sent again"),
             _ => {}
+        }
+    }
+
+    fn on_allegiance(&mut self, nonce: [u8; 16], signer: NodeId) {
+        if let Some((_, _, signers)) = self.doubts.get_mut(&nonce) {
+            signers.insert(signer);
+        }
+    }
+
+    /// A line was given a place.
+    fn on_placed(&mut self, who: usize, line: &line::Line) {
+        let (id, previous) = (line.id(), line.saying.previous);
+        if self.lines.get(&id).is_some_and(|(signature, ..)| *signature == line.signature) {
+            return;
+        }
+        let hash = line.hash();
+        let other = self.lines.insert(id, (line.signature, hash, previous)).is_some();
+        let before = self.lines.get(&line::LineId { counter: id.counter - 1, ..id });
+        let after = self.lines.get(&line::LineId { counter: id.counter + 1, ..id });
+        let fits = before.is_none_or(|(_, before, _)| *before == previous) && after.is_none_or(|(.., of)| *of == hash);
+        if other || !fits {
+            self.break_rule(Rule::AuthorsChain, format!("node {who} passes on {id}, which does not fit"));
         }
     }
 
@@ -233,7 +310,9 @@ impl Oracle {
             }
             Event::Alert { code, message } => {
                 self.count("alerts");
-                let _ = (code, message);
+                if *code == "equivocation" && !self.liars {
+                    self.break_rule(Rule::NobodyAccused, format!("node {who}: {message}"));
+                }
             }
             _ => {}
         }
@@ -277,6 +356,7 @@ impl Oracle {
             ("lost members", room.former.ids().count(), former::MAX_FORMER),
             ("promises", room.promises.len(), takeover::MAX_PROMISES),
             ("elections", room.history.len(), parts::MAX_ELECTIONS),
+            ("doubts", room.musters.len(), muster::MAX_DOUBTS),
             ("reigns", room.view.reigns.len(), view::MAX_REIGNS),
         ];
         for (what, size, most) in sizes {

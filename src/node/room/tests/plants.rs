@@ -3,6 +3,7 @@
 use super::super::parts::Standing;
 use super::super::plant::{Plant, plant};
 use super::World;
+use super::liars;
 use super::oracle::Rule;
 use super::walk::{broken_by, meet};
 use std::collections::BTreeSet;
@@ -32,12 +33,12 @@ fn apart_and_together() -> World {
 
 #[test]
 fn a_word_given_twice() {
-    let seeds = [101_087, 101_229, 101_405];
-    assert!(seeds.into_iter().all(|seed| broken_by(seed).is_none()));
+    // It takes two claims at the right time: some walk has them.
     plant(Some(Plant::WordTwice));
-    let broken: BTreeSet<Rule> = seeds.into_iter().filter_map(broken_by).collect();
+    let found = (101_000..105_000).find_map(|seed| Some((seed, broken_by(seed)?)));
     plant(None);
-    assert_eq!(broken, BTreeSet::from([Rule::OneSequencer]));
+    let (seed, rule) = found.expect("the walks never had two claims under one counter");
+    assert_eq!((rule, broken_by(seed)), (Rule::OneSequencer, None));
 }
 
 #[test]
@@ -151,4 +152,55 @@ fn a_line_that_is_called_missed() {
 #[test]
 fn halves_that_never_meet() {
     breaks(Plant::Stay, Rule::OneRoom, apart_and_together);
+}
+
+#[test]
+fn an_author_that_does_not_say_what_it_said_before() {
+    breaks(Plant::AnyPrevious, Rule::AuthorsChain, || {
+        let mut world = World::room_of(98, 3);
+        (0..3).for_each(|number| world.say(2, &format!("{number}")));
+        world.run(500);
+        world
+    });
+}
+
+#[test]
+fn a_line_that_is_called_safe_too_soon() {
+    breaks(Plant::SafeAlone, Rule::Safe, || {
+        let mut world = World::room_of(99, 3);
+        for other in [1, 2] {
+            world.cut_way(0, other);
+        }
+        world.say(0, "nobody hears it");
+        world.run(500);
+        world.heal_all();
+        world.run(5000);
+        world
+    });
+}
+
+#[test]
+fn a_supernode_that_is_accused_for_nothing() {
+    breaks(Plant::Slander, Rule::NobodyAccused, || {
+        let mut world = World::room_of(89, 3);
+        world.say(2, "hello");
+        world.run(6000);
+        world
+    });
+}
+
+#[test]
+fn a_half_that_is_believed() {
+    breaks(Plant::BelieveSizes, Rule::ProvenHalf, || liars::a_half_of_words(|_| ()));
+}
+
+#[test]
+fn orders_that_are_compared_by_number() {
+    let story = || liars::a_supernode_that_dies_after_two_stories(1, [1, 1]);
+    assert!(story().oracle.broken.is_empty());
+    plant(Some(Plant::ByNumber));
+    let broken: BTreeSet<Rule> = story().oracle.broken.iter().map(|(rule, _)| *rule).collect();
+    plant(None);
+    // Each shows what it was told, and what another holds in that place counts as the same.
+    assert_eq!(broken, BTreeSet::from([Rule::OneOrder, Rule::Safe]));
 }

@@ -45,6 +45,27 @@ fn a_frozen_first_successor_blocks_nobody_and_gets_everything_later() {
     check(&world).unwrap();
 }
 
+/// Safe means that whoever leads next has it, and the two after that: three others who hold it help nobody.
+#[test]
+fn a_line_is_safe_once_the_next_three_in_line_hold_it_not_any_three() {
+    let stable = |world: &World| world.peers[0].room.sequencer.stable;
+    for late in [1, 2, 3] {
+        let mut world = World::room_of(26, 6);
+        world.cut_way(0, late);
+        world.say(5, "hello");
+        world.run(200);
+        let held = (1..6).filter(|who| world.peers[*who].room.log.head().seq == 1).count();
+        assert_eq!((held, stable(&world)), (4, 0), "{late}");
+        assert_eq!(world.lines(0).len(), usize::from(late > 1), "shown once the first has it");
+        assert!(!world.peers[5].room.outbox.is_empty(), "its author keeps it");
+        // Whoever does not answer is passed over: the line waits for nobody that is frozen.
+        world.run(300);
+        assert_eq!((stable(&world), world.lines(0).len()), (1, 1), "{late}");
+        world.run(600);
+        assert!(world.peers[5].room.outbox.is_empty());
+    }
+}
+
 #[test]
 fn nothing_and_too_much_are_refused() {
     let mut world = World::new(23, 1, &RoomConfig::default());
@@ -76,7 +97,7 @@ fn whoever_cannot_reach_the_room_may_say_256_lines_and_then_hears_no() {
 fn lines_that_nobody_keeps_any_more_are_reported_as_missed() {
     let mut world = World::room_of(25, 4);
     world.isolate(3);
-    world.run(4000);
+    world.run(8000);
     for number in 0..1100 {
         world.say(0, &format!("{number}"));
         world.run(2);

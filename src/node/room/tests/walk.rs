@@ -56,7 +56,7 @@ impl Plan {
             Weather::CALM
         } else {
             let (delay, loss) = (rng.random_range(1..200), rng.random_range(0..=30));
-            Weather { delay: (1, delay), loss, give_up: (1, 30), replay: rng.random_range(0..=50), ..Weather::CALM }
+            Weather { delay: (1, delay), loss, give_up: (1, 30), replay: rng.random_range(0..=100), ..Weather::CALM }
         };
         let mut gone = 0;
         let operations = (0..30 + nodes / 3).map(|_| {
@@ -226,7 +226,7 @@ fn exercised(walks: u64, counts: &BTreeMap<&'static str, u64>, must: &[&str]) {
     }
 }
 
-const ALWAYS: [&str; 9] = [
+const ALWAYS: [&str; 10] = [
     "lines said",
     "joins",
     "quits",
@@ -235,15 +235,18 @@ const ALWAYS: [&str; 9] = [
     "pauses",
     "take-overs",
     "hand-overs",
+    "orders compared",
     "rooms that are one in the end",
 ];
 
-const WITH_CUTS: [&str; 7] = [
+const WITH_CUTS: [&str; 9] = [
     "cuts in one direction",
     "splits",
     "gaps to be filled",
     "lines to be sent again",
     "messages said twice",
+    "halves doubted",
+    "halves proven",
     "members sent to the other half",
     "members of a smaller half that came over",
 ];
@@ -261,10 +264,13 @@ fn whatever_is_cut_besides_the_halves_find_each_other_again_and_nothing_is_lost(
 }
 
 /// Found by walks. Two were given a word under one counter: by a member that asked to be let in, then went with a claimer, and was let in; two
-/// that never heard of each other stayed apart; a late view was never sent again; what was said before a newcomer came was never shown.
+/// that never heard of each other stayed apart; a late view was never sent again; what was said before a newcomer came was never shown; a lone
+/// leader was on its way to somebody started anew whenever another proved to lead more.
 #[test]
 fn seeds_that_found_something() {
-    for seed in [49, 1288, 100_098, 100_158, 100_201, 100_614, 101_229, 104_197, 105_093, 106_526, 108_729, 109_316] {
+    for seed in
+        [49, 1288, 100_098, 100_130, 100_158, 100_201, 100_614, 101_229, 104_197, 105_093, 106_526, 108_729, 109_316]
+    {
         assert_eq!(broken_by(seed), None, "{seed}");
     }
 }

@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// One way, between any two.
 const DELAY: Duration = Duration::from_millis(5);
 
+/// A record begins with the time at which its program was started.
+const HOUR_MS: u64 = 3_600_000;
+
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) peers: Vec<Peer>,
@@ -262,7 +265,7 @@ impl World {
         let (seed, now) = (self.rng.random(), self.now);
         let peer = &mut self.peers[who];
         peer.run += 1;
-        let record = MemberRecord::sign(&peer.identity, &format!("n{who}"), &[peer.address], peer.run + 1);
+        let record = MemberRecord::sign(&peer.identity, &format!("n{who}"), &[peer.address], peer.run * HOUR_MS + 1);
         peer.room = Room::new(peer.identity.clone(), record, peer.room.config.clone(), now, seed);
         (peer.alive, peer.paused, peer.left) = (true, false, false);
         peer.events.clear();
@@ -543,7 +546,7 @@ impl World {
             Happening::DialFailed { dial, why, .. } => {
                 self.call(at, |room, now| room.handle_dial_failed(now, dial, why, ""))
             }
-            Happening::Heard { id, .. } => self.call(at, |room, now| room.handle_heard(now, id)),
+            Happening::Heard { id, .. } => self.call(at, |room, now| room.handle_heard(now, id, Duration::ZERO)),
             Happening::Linked { .. } | Happening::GiveUp { .. } | Happening::Close { .. } => unreachable!(),
         }
     }

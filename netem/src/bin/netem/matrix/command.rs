@@ -3,7 +3,7 @@
 use super::kinds::{Pair, pairs};
 use super::options::Options;
 use super::outcome::Outcome;
-use super::table::{Row, table};
+use super::table::{Row, are_good, table};
 use super::{run, special};
 use crate::failure::Failure;
 use crate::nodes::setting::{self, Setting};
@@ -37,6 +37,7 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
         .map(|(pair, outcomes)| Row {
             pair: pair.name(),
             is_required: pair.is_required(),
+            is_guess: pair.is_guess(),
             bar: pair.bar(options.rtt),
             outcomes,
         })
@@ -44,7 +45,7 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     let text = table(&rows, options.rtt);
     print!("{text}");
     write(options, &text)?;
-    Ok(if rows.iter().all(Row::is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if are_good(&rows) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Writes a table where it is asked for.

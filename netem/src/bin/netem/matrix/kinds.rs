@@ -30,10 +30,12 @@ impl Pair {
 
     /// How long it may take in the median: three round trips, or, where ports have to be guessed at, five seconds.
     pub(crate) fn bar(&self, rtt: Duration) -> Duration {
-        match direct_path_possible(&self.0.nats, &self.1.nats) {
-            Possible::Yes => rtt * 3,
-            Possible::ByGuessing { .. } | Possible::No => Duration::from_secs(5),
-        }
+        if self.is_guess() { Duration::from_secs(5) } else { rtt * 3 }
+    }
+
+    /// Whether ports have to be guessed at.
+    pub(crate) fn is_guess(&self) -> bool {
+        direct_path_possible(&self.0.nats, &self.1.nats) != Possible::Yes
     }
 
     pub(crate) fn name(&self) -> String {

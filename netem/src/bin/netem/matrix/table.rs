@@ -7,11 +7,17 @@ use core::time::Duration;
 /// Of the runs of a pair that must be direct, those that are, in per cent.
 const ENOUGH: usize = 95;
 
+/// Fewer runs of guessing than these have no median worth the name: by chance alone one pair in ten would be late with three. They are judged
+/// with those of the other pairs.
+const FEW: usize = 10;
+
 /// A pair and its runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) pair: String,
     pub(crate) is_required: bool,
+    /// Whether ports are guessed at, so that each run takes as long as chance will have it.
+    pub(crate) is_guess: bool,
     /// The median time that it may take.
     pub(crate) bar: Duration,
     pub(crate) outcomes: Vec<Outcome>,
@@ -26,10 +32,32 @@ impl Row {
     pub(crate) fn is_good(&self) -> bool {
         let is_connected = self.outcomes.iter().all(|outcome| outcome.is_connected);
         let is_enough = self.direct() * 100 >= self.outcomes.len() * ENOUGH;
-        let times: Vec<u64> = self.outcomes.iter().filter_map(Outcome::time_to_direct).map(millis).collect();
-        let is_soon = percentile(&times, 50).is_some_and(|median| median <= millis(self.bar));
-        is_connected && ((is_enough && is_soon) || !self.is_required)
+        is_connected && ((is_enough && (self.has_few_guesses() || are_soon(&[self]))) || !self.is_required)
     }
+
+    fn has_few_guesses(&self) -> bool {
+        self.is_guess && self.outcomes.len() < FEW
+    }
+
+    fn times(&self) -> Vec<u64> {
+        self.outcomes.iter().filter_map(Outcome::time_to_direct).map(millis).collect()
+    }
+}
+
+/// Whether every pair is good, and those that have few guesses are soon enough together.
+pub(crate) fn are_good(rows: &[Row]) -> bool {
+    rows.iter().all(Row::is_good) && are_soon(&few_guesses(rows))
+}
+
+fn few_guesses(rows: &[Row]) -> Vec<&Row> {
+    rows.iter().filter(|row| row.is_required && row.has_few_guesses()).collect()
+}
+
+/// Whether the median of all their runs is within the bar, which is one for all of them.
+fn are_soon(rows: &[&Row]) -> bool {
+    let times: Vec<u64> = rows.iter().flat_map(|row| row.times()).collect();
+    let Some(bar) = rows.iter().map(|row| row.bar).min() else { return true };
+    percentile(&times, 50).is_some_and(|median| median <= millis(bar))
 }
 
 /// A line for each pair, and what it comes to.
@@ -48,7 +76,7 @@ pub(crate) fn table(rows: &[Row], rtt: Duration) -> String {
 fn line(row: &Row, rtt: Duration) -> String {
     let runs = row.outcomes.len();
     let connected = row.outcomes.iter().filter(|outcome| outcome.is_connected).count();
-    let times: Vec<u64> = row.outcomes.iter().filter_map(Outcome::time_to_direct).map(millis).collect();
+    let times = row.times();
     let packets: Vec<u64> = row.outcomes.iter().flat_map(|outcome| outcome.packets).collect();
     let of = |list: &[u64], percent| percentile(list, percent).map_or("–".into(), |value| value.to_string());
     let trips = |percent| {
@@ -83,8 +111,13 @@ fn summary(rows: &[Row]) -> String {
     };
     let all: Vec<&Row> = rows.iter().collect();
     let required: Vec<&Row> = rows.iter().filter(|row| row.is_required).collect();
+    let guesses: Vec<u64> = few_guesses(rows).iter().flat_map(|row| row.times()).collect();
+    let late = if are_soon(&few_guesses(rows)) { "" } else { " **TOO LATE**" };
+    let guesses = percentile(&guesses, 50).map_or_else(String::new, |median| {
+        format!(" Where ports are guessed at, p50 of these {} runs: {median} ms{late}.", guesses.len())
+    });
     format!(
-        "{} pairs, {} not good. Connected in {} of {} runs; direct in {} of {} where it is required, in {} of {} elsewhere.",
+        "{} pairs, {} not good. Connected in {} of {} runs; direct in {} of {} where it is required, in {} of {} elsewhere.{guesses}",
         rows.len(),
         rows.iter().filter(|row| !row.is_good()).count(),
         count(|outcome| outcome.is_connected, &all),
@@ -131,7 +164,7 @@ mod tests {
     }
 
     fn row(is_required: bool, outcomes: Vec<Outcome>) -> Row {
-        Row { pair: "a × b".into(), is_required, bar: 120 * MS, outcomes }
+        Row { pair: "a × b".into(), is_required, is_guess: false, bar: 120 * MS, outcomes }
     }
 
     #[test]
@@ -153,6 +186,23 @@ mod tests {
         assert!(row(false, vec![relayed()]).is_good());
         assert!(!row(false, vec![Outcome::default()]).is_good());
         assert!(!row(true, vec![direct(121, 1); 2]).is_good() && row(false, vec![direct(121, 1); 2]).is_good());
+    }
+
+    #[test]
+    fn pairs_with_few_guesses_are_judged_together() {
+        let guess =
+            |times: &[u32]| Row { is_guess: true, ..row(true, times.iter().map(|ms| direct(*ms, 1)).collect()) };
+        assert!(are_good(&[guess(&[121, 122]), guess(&[1, 2, 3])]));
+        assert!(!are_good(&[guess(&[121, 122, 123]), guess(&[1, 2])]));
+        assert!(!are_good(&[guess(&[121; 10]), guess(&[1; 9]), guess(&[1; 9])]), "ten have a median");
+        assert!(
+            !are_good(&[row(true, vec![direct(121, 1)]), guess(&[1; 9])]),
+            "what is not guessed is always judged alone"
+        );
+        assert!(
+            summary(&[guess(&[121])])
+                .ends_with(" Where ports are guessed at, p50 of these 1 runs: 121 ms **TOO LATE**.")
+        );
     }
 
     #[test]
