@@ -7,7 +7,7 @@
 //! A row a size: what the supernode of a room that nothing happens in sends and takes in a minute, the CPU time that it needs for that, and
 //! the heap that it lives in. Everything but the CPU time follows from seeds.
 
-#![expect(clippy::unwrap_used, reason = "a measurement that fails is no table")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a measurement that fails is no table")]
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 #![expect(clippy::disallowed_methods, reason = "CPU time is what is measured")]
 

@@ -29,7 +29,7 @@ pub(crate) struct Village {
     pub(crate) network: Network<House>,
     /// The folder that each shares, and the one for its own state. They outlive a crash.
     folders: Vec<(TempDir, TempDir)>,
-    starts: u8,
+    starts: u32,
 }
 
 impl Village {
@@ -66,7 +66,7 @@ impl Village {
     pub(crate) fn start(&mut self, index: usize, door: bool) {
         self.starts += 1;
         let config = NodeConfig {
-            identity: Arc::new(Identity::from_seed(&[index as u8 + 1; 32])),
+            identity: Arc::new(Identity::from_seed(&seed(index))),
             name: format!("node {index}"),
             local: address(index),
             stun: Vec::new(),
@@ -74,7 +74,7 @@ impl Village {
             unix_at_start: EPOCH,
         };
         let now = Instant::from_start(self.network.now());
-        let node = Node::new(config, now, [self.starts; 32]);
+        let node = Node::new(config, now, seed(self.starts as usize - 1));
         let worker = Worker::new(self.dir(index).to_owned(), self.folders[index].1.path().to_owned());
         let house = House::new(node, worker, address(index), &[address(index).ip()]);
         self.network.add(address(index), house);
@@ -145,7 +145,7 @@ impl Village {
     }
 
     pub(crate) fn id(&self, index: usize) -> NodeId {
-        Identity::from_seed(&[index as u8 + 1; 32]).id()
+        Identity::from_seed(&seed(index)).id()
     }
 
     /// Who is in the room, as a node told last.
@@ -194,7 +194,17 @@ impl Village {
 }
 
 pub(crate) fn address(index: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, index as u8 + 1], 7000))
+    let [.., high, low] = (index as u32 + 1).to_be_bytes();
+    SocketAddr::from(([10, 0, high, low], 7000))
+}
+
+/// Another one for each.
+fn seed(index: usize) -> [u8; 32] {
+    let mut seed = [(index + 1) as u8; 32];
+    if index >= 255 {
+        seed[..4].copy_from_slice(&(index as u32).to_be_bytes());
+    }
+    seed
 }
 
 /// Bytes without a pattern, the same every time.

@@ -185,7 +185,7 @@ impl Room {
         let span = SPREAD_EACH.saturating_mul(members).min(SPREAD);
         let lot = blake3::hash(&wire::encode(&(self.id(), host, self.view.epoch.counter)));
         let lot = lot.as_bytes().first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        let micros = u128::from(lot) * span.as_micros() >> 32;
+        let micros = (u128::from(lot) * span.as_micros()) >> 32;
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 

@@ -2,7 +2,7 @@
 
 use super::epoch::{Epoch, Head};
 use super::log::Log;
-use super::message::{Merge, RoomMessage, Voucher, VoucherFacts, Welcome};
+use super::message::{HandOver, Merge, RoomMessage, Voucher, VoucherFacts, Welcome};
 use super::output::RoomOutput;
 use super::parts::{Room, Standing};
 use super::plant::{Plant, planted};
@@ -17,6 +17,15 @@ use crate::node::identity::NodeId;
 use crate::node::record::MemberRecord;
 use crate::time::Instant;
 use std::collections::BTreeSet;
+
+/// Why another epoch may be our next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The supernode before says so.
+    Handed,
+    /// We gave our word to whoever leads it, or it is our own supernode, which numbers its reign anew when another half comes over to it.
+    Other,
+}
 
 impl Room {
     /// A whole view comes.
@@ -40,39 +49,9 @@ impl Room {
             }
             return;
         }
-        let promised = matches!(&self.standing, Standing::Promised(promised) if promised.next == view.epoch)
-            || (self.detector.suspicion.is_some() && self.promises.contains(&view.epoch));
-        let handed = !matches!(self.standing, Standing::Leading(_) | Standing::Leaving(_) | Standing::Gone)
-            && view.proof.as_ref().is_some_and(|proof| {
-                let latest = self.handed == Some(proof.facts) || self.is_latest(&proof.facts);
-                proof.facts.next == view.epoch && latest && !self.gave_word(view.epoch) && self.is_sound(proof)
-            });
-        // Our own supernode may number its reign anew: it does when another half comes over to it.
-        let raised = matches!(self.standing, Standing::Following)
-            && from == self.view.epoch.supernode
-            && view.epoch.counter.saturating_sub(self.view.epoch.counter) <= MAX_EPOCHS_SKIPPED;
-        if !promised && !handed && !raised && self.expects_welcome(from, view.room) {
-            // It took us back once already, not knowing how far we count, and numbers its reign anew for us. Its welcome follows.
-            return;
-        }
-        if !promised && !handed && !raised {
-            if let Some(proof) =
-                view.proof.as_ref().filter(|proof| proof.verify() && proof.facts.room == self.view.room)
-            {
-                self.look_for_two_heirs(&proof.facts);
-            }
-            // A claimer that we reported to may open its view after we followed another, and a supernode that we lost may not know it.
-            // A supernode that hands over names one after the other, and each opens a view; what came before it may be on its way.
-            let named = view.proof.as_ref().is_some_and(|proof| {
-                let by = proof.facts.epoch.supernode;
-                let known = self.knows(by) || self.is_past(proof.facts.epoch);
-                proof.facts.next == view.epoch && by != from && known && proof.verify()
-            });
-            if !named && !self.is_past(view.epoch) {
-                self.alert("forged", format!("{from} sent a view of an epoch that it does not lead"));
-            }
-            return self.say_hello(from);
-        }
+        let Some(way) = self.way_to(from, view.epoch, view.proof.as_ref()) else {
+            return self.refuse_epoch(from, view.epoch, view.proof.as_ref());
+        };
         let sound = view.epoch.counter > self.view.epoch.counter && view.contains(self.id());
         if let Err(error) = verify(self, &view) {
             return self.alert("forged", format!("{from} sent a view that is not in order: {error}"));
@@ -85,9 +64,50 @@ impl Room {
         let head = Head { seq: u64::MAX, ..view.base() };
         self.settle(&view, head);
         self.enter(now, view, reason);
-        if handed || reason == Succession::Quit {
+        if way == Way::Handed || reason == Succession::Quit {
             self.send(old, RoomMessage::Moved(self.view.epoch));
         }
+    }
+
+    /// Why the epoch that `from` says it leads may be our next; `None`: it may not.
+    pub(super) fn way_to(&self, from: NodeId, epoch: Epoch, proof: Option<&HandOver>) -> Option<Way> {
+        let handed = !matches!(self.standing, Standing::Leading(_) | Standing::Leaving(_) | Standing::Gone)
+            && proof.is_some_and(|proof| {
+                let latest = self.handed == Some(proof.facts) || self.is_latest(&proof.facts);
+                proof.facts.next == epoch && latest && !self.gave_word(epoch) && self.is_sound(proof)
+            });
+        let promised = matches!(&self.standing, Standing::Promised(promised) if promised.next == epoch)
+            || (self.detector.suspicion.is_some() && self.promises.contains(&epoch));
+        let raised = matches!(self.standing, Standing::Following)
+            && from == self.view.epoch.supernode
+            && epoch.counter.saturating_sub(self.view.epoch.counter) <= MAX_EPOCHS_SKIPPED;
+        match (handed, promised || raised) {
+            (true, _) => Some(Way::Handed),
+            (false, true) => Some(Way::Other),
+            (false, false) => None,
+        }
+    }
+
+    /// Somebody tells us of an epoch of our room that may not be our next.
+    pub(super) fn refuse_epoch(&mut self, from: NodeId, epoch: Epoch, proof: Option<&HandOver>) {
+        if self.expects_welcome(from, self.view.room) {
+            // It took us back once already, not knowing how far we count, and numbers its reign anew for us. Its welcome follows.
+            return;
+        }
+        if let Some(proof) = proof.filter(|proof| proof.verify() && proof.facts.room == self.view.room) {
+            self.look_for_two_heirs(&proof.facts);
+        }
+        // A claimer that we reported to may open its view after we followed another, and a supernode that we lost may not know it.
+        // A supernode that hands over names one after the other, and each opens a view; what came before it may be on its way.
+        let named = proof.is_some_and(|proof| {
+            let by = proof.facts.epoch.supernode;
+            let known = self.knows(by) || self.is_past(proof.facts.epoch);
+            proof.facts.next == epoch && by != from && known && proof.verify()
+        });
+        if !named && !self.is_past(epoch) {
+            self.alert("forged", format!("{from} sent a view of an epoch that it does not lead"));
+        }
+        self.say_hello(from);
     }
 
     /// Whether we lived in that epoch, or gave our word to whoever leads it.

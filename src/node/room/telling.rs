@@ -203,6 +203,13 @@ impl Room {
         if !newer {
             return;
         }
+        if patch.from != ours {
+            return self.ask_whole(now, from, to.epoch);
+        }
+        // Nobody makes us verify signatures who could not lead us.
+        if to.epoch != ours.epoch && self.way_to(from, to.epoch, patch.proof.as_ref()).is_none() {
+            return self.refuse_epoch(from, to.epoch, patch.proof.as_ref());
+        }
         self.refresh_invitations(now);
         match patch.apply(&self.view) {
             Ok(view) => self.take_view(now, from, view, true),
