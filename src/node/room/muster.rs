@@ -105,21 +105,20 @@ impl Room {
 
     /// A leader doubts that so many follow us; or our leader asks us whether we do.
     pub(super) fn on_muster(&mut self, now: Instant, from: NodeId, muster: Muster) {
-        match self.standing {
-            Standing::Leading(_) if from == muster.to.supernode && muster.to != self.view.epoch => {
-                self.muster(now, muster);
-            }
-            Standing::Following if from == self.view.epoch.supernode && muster.to.supernode != from => {
-                // Whoever doubts that its supernode lives, or leads, does not say that it follows it.
-                if self.hears_supernode(now) && self.may_ask(from, ALLEGIANCE_COST) {
-                    let facts = self.allegiance(&muster);
-                    let signature = facts.sign(&self.identity);
-                    self.send(from, RoomMessage::Allegiance(Allegiance { facts, signature }));
-                }
-            }
-            // It was said to somebody who leads, or follows, by then.
-            _ => {}
+        // Whoever doubts that its supernode lives, or leads, does not say that it follows it.
+        let follows = matches!(self.standing, Standing::Following)
+            && from == self.view.epoch.supernode
+            && muster.to.supernode != from
+            && self.hears_supernode(now);
+        let leads = matches!(self.standing, Standing::Leading(_));
+        if leads && from == muster.to.supernode && muster.to != self.view.epoch {
+            self.muster(now, muster);
+        } else if follows && self.may_ask(from, ALLEGIANCE_COST) {
+            let facts = self.allegiance(&muster);
+            let signature = facts.sign(&self.identity);
+            self.send(from, RoomMessage::Allegiance(Allegiance { facts, signature }));
         }
+        // Else it was said to somebody who leads, or follows, by then.
     }
 
     fn allegiance(&self, muster: &Muster) -> AllegianceFacts {

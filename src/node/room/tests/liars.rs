@@ -130,7 +130,7 @@ fn what_is_compared_costs_little_while_people_talk_and_nothing_while_nobody_does
     let last = compared(&world);
     world.run(60_000);
     assert_eq!(compared(&world), last);
-    assert!(world.oracle.counts.get("accusations").is_none());
+    assert!(!world.oracle.counts.contains_key("accusations"));
 }
 
 /// An accusation is worth its two signatures.
