@@ -27,7 +27,7 @@ pub struct Rank {
     /// How often supernodes of this member's build were lost lately: fewer is better.
     pub crashes: Reverse<u32>,
     /// By how many of the others it is reached without the supernode, in quarters: whoever leads must be reached when the supernode is gone.
-    /// [`ALL_REACH_IT`] where nobody tried.
+    /// All four where nobody tried.
     pub reached: u8,
     /// How many were admitted before this member: fewer is better, since who stayed long tends to stay.
     pub tenure: Reverse<u64>,
